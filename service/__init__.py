@@ -1,0 +1,6 @@
+"""Mediagate: stream files of any size over HTTP into S3, with their metadata in MongoDB.
+
+Layers, top to bottom; an import never points up (tests/test_layers.py proves it):
+cli > app > web > workers > usecases > stores > client > media > protocol > model > errors
+> settings > telemetry. `devstack` is imported by `cli` and the tests only.
+"""

@@ -1,0 +1,30 @@
+"""What the store of bytes tells of itself and of a blob."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class PartChecksum(StrEnum):
+    """How the store verifies each part; the weakest always works."""
+
+    CRC64NVME = "crc64nvme"
+    CRC32C = "crc32c"
+    MD5 = "md5"
+
+
+@dataclass(frozen=True, slots=True)
+class BlobFacts:
+    """HEAD of a blob. crc64nvme: 8 raw bytes of the whole object where the store keeps it."""
+
+    size_bytes: int
+    crc64nvme: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoreAbilities:
+    """What a probe of the store found. problems: reasons why the service must not use it."""
+
+    part_checksum: PartChecksum
+    problems: tuple[str, ...] = ()

@@ -1,0 +1,44 @@
+"""A bucket: a named set of objects with settings. Documents point to its id, never to its name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from service.model.ids import BucketId, TenantId
+
+
+class BucketState(StrEnum):
+    ACTIVE = "active"
+    DELETING = "deleting"
+
+
+@dataclass(frozen=True, slots=True)
+class BucketSettings:
+    """What the owner of a bucket may choose.
+
+    max_object_size_bytes: None means the service's own limit.
+    allowed_content_types: `image/png` or `image/*`; empty means any.
+    cache_control: sent with objects that bring none of their own.
+    """
+
+    max_object_size_bytes: int | None = None
+    allowed_content_types: tuple[str, ...] = ()
+    cache_control: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bucket:
+    id: BucketId
+    tenant: TenantId
+    name: str
+    state: BucketState
+    created_at: datetime
+    revision: int = 1
+    settings: BucketSettings = field(default_factory=BucketSettings)
+
+    @property
+    def etag(self) -> str:
+        """Strong entity tag without quotes; changes with every change of the settings."""
+        return f"{self.id}.{self.revision}"

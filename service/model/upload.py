@@ -1,0 +1,139 @@
+"""An upload: the ledger's entry for one version in the making.
+
+States (each step is a compare-and-set on {id, epoch, owner, state}):
+
+    admitting -> open -> completing -> committed
+        '----------'---------'-> undoing -> undone
+
+`admitting` is the state of an upload whose quota is not reserved yet. `undoing` never returns.
+Every S3 key that an upload ever uses stands in `keys` before it is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from service.model.ids import BlobKey, BucketId, MultipartId, TenantId, UploadId, VersionId
+from service.model.preconditions import Preconditions
+from service.model.version import ObjectFacts
+
+
+class UploadState(StrEnum):
+    ADMITTING = "admitting"
+    OPEN = "open"
+    COMPLETING = "completing"
+    COMMITTED = "committed"
+    UNDOING = "undoing"
+    UNDONE = "undone"
+
+
+UNDOABLE = (UploadState.ADMITTING, UploadState.OPEN, UploadState.COMPLETING)
+"""States from which `undoing` may be won."""
+UNFINISHED = (*UNDOABLE, UploadState.UNDOING)
+"""States that still owe work; an upload in one of them holds a lease."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idempotency:
+    """One client's name for one request.
+
+    principal: the API key or link that asks. ordinal: which file of a form, from 0.
+    fingerprint: what the request is about; a retry must carry the same.
+    """
+
+    principal: str
+    key: str
+    ordinal: int
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What an upload is going to make, known before its first byte.
+
+    declared_size_bytes: None while the length is unknown.
+    """
+
+    id: UploadId
+    version_id: VersionId
+    tenant: TenantId
+    bucket_id: BucketId
+    key: str
+    blob_key: BlobKey
+    facts: ObjectFacts
+    preconditions: Preconditions = field(default_factory=Preconditions)
+    declared_size_bytes: int | None = None
+    idempotency: Idempotency | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One acknowledged part. checksum: raw bytes in the store's part algorithm, None for MD5."""
+
+    number: int
+    size_bytes: int
+    etag: str
+    checksum: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """What `completing` records: the whole of what the version will be.
+
+    parts: empty for a single PutObject. base_seq: the key's `seq` when the body was complete.
+    """
+
+    size_bytes: int
+    digests: Mapping[str, bytes]
+    facts: ObjectFacts
+    parts: tuple[Part, ...]
+    base_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsedKey:
+    """An S3 key that an upload uses or used; multipart_id once the store has told it."""
+
+    blob_key: BlobKey
+    multipart_id: MultipartId | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UploadRef:
+    """The fencing token: every step names all three, and a step under an old one changes nothing.
+
+    epoch: raised by every takeover. owner: a random nonce of whoever holds the lease.
+    """
+
+    id: UploadId
+    epoch: int
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """The ledger's entry as read back.
+
+    intent.blob_key is the key in use now; `keys` has it and all earlier ones.
+    replaced: after the commit, whether the key named a version before.
+    committed_at, seq: after the commit, what the version got.
+    clean_at: when the sweeper looks at its keys (again); looks: how often it has.
+    """
+
+    ref: UploadRef
+    state: UploadState
+    intent: Intent
+    keys: tuple[UsedKey, ...]
+    created_at: datetime
+    lease_until: datetime | None = None
+    completion: Completion | None = None
+    completing_at: datetime | None = None
+    committed_at: datetime | None = None
+    seq: int | None = None
+    replaced: bool = False
+    leftovers: tuple[UsedKey, ...] = ()
+    clean_at: datetime | None = None
+    looks: int = 0

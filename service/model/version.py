@@ -1,0 +1,60 @@
+"""A version: one immutable content of an object plus its facts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from service.model.ids import BlobKey, BucketId, TenantId, VersionId
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """What the uploader says of an object, kept as said; `sniffed_type` is what its head looks like.
+
+    filename: from Content-Disposition, without any path. user_metadata: names in lower case.
+    """
+
+    content_type: str = "application/octet-stream"
+    sniffed_type: str | None = None
+    content_encoding: str | None = None
+    content_language: str | None = None
+    cache_control: str | None = None
+    filename: str | None = None
+    user_metadata: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One committed content. Its id is its ETag: strong, and nobody can forge it.
+
+    digests: algorithm (`crc64nvme`, `sha-256`, …, the names of Repr-Digest) -> raw bytes.
+    seq: order among all changes of one key, greater means later.
+    revision: counts metadata changes, from 1.
+    """
+
+    id: VersionId
+    tenant: TenantId
+    bucket_id: BucketId
+    key: str
+    blob_key: BlobKey
+    size_bytes: int
+    digests: Mapping[str, bytes]
+    facts: ObjectFacts
+    seq: int
+    created_at: datetime
+    modified_at: datetime
+    revision: int = 1
+    latest: bool = True
+
+    @property
+    def etag(self) -> str:
+        """The entity tag of the content, without quotes."""
+        return self.id
+
+    @property
+    def metadata_etag(self) -> str:
+        """The entity tag of the metadata resource, without quotes."""
+        return f"{self.id}.{self.revision}"
