@@ -1,0 +1,62 @@
+"""Structured logs on stderr: JSON lines, or coloured lines where stderr is a terminal.
+
+`log.info("version_committed", size_bytes=…)`: one event name plus fields. The standard library's
+loggers (aiohttp, asyncio) come out in the same form.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from service.settings import Telemetry
+
+
+def configure_logging(settings: Telemetry) -> None:
+    """Set up the whole process; a later call replaces an earlier one."""
+    pretty = settings.log_format == "pretty" or (
+        settings.log_format == "auto" and sys.stderr.isatty()
+    )
+    level = getattr(logging, settings.log_level.upper())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                *_renderers(pretty=pretty),
+            ],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers = [handler]
+    root.setLevel(level)
+    for noisy in ("botocore", "aiobotocore", "pymongo", "asyncio"):
+        logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
+
+
+def _renderers(*, pretty: bool) -> list[Processor]:
+    if pretty:
+        return [structlog.dev.ConsoleRenderer()]
+    return [structlog.processors.format_exc_info, _render_json]
+
+
+def _render_json(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
+    """One line, whatever stands in the fields: orjson escapes CR and LF."""
+    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()

@@ -1,0 +1,124 @@
+"""Everything that is counted, in one registry per process made service (tests make many).
+
+Labels are route templates, operations and states: never names of tenants, buckets or objects.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
+
+_REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600)
+_STORE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """One counter per question that an operator asks; times in seconds, sizes in bytes."""
+
+    def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter(
+            "mediagate_requests",
+            "Requests answered",
+            ("route", "method", "status"),
+            registry=registry,
+        )
+        self.request_seconds = Histogram(
+            "mediagate_request_duration_seconds",
+            "From the request's head to the end of its response",
+            ("route", "method"),
+            buckets=_REQUEST_BUCKETS,
+            registry=registry,
+        )
+        self.requests_in_flight = Gauge(
+            "mediagate_requests_in_flight", "Requests being served now", registry=registry
+        )
+        self.connections = Gauge(
+            "mediagate_connections", "Client connections open now", registry=registry
+        )
+        self.connections_refused = Counter(
+            "mediagate_connections_refused",
+            "Connections closed by a timer or a limit",
+            ("reason",),
+            registry=registry,
+        )
+        self.bytes_in = Counter(
+            "mediagate_received_bytes", "Bytes of request bodies read", registry=registry
+        )
+        self.bytes_out = Counter(
+            "mediagate_sent_bytes", "Bytes of responses sent", registry=registry
+        )
+        self.parts_in_flight = Gauge(
+            "mediagate_parts_in_flight", "Parts being sent to the store now", registry=registry
+        )
+        self.budget_used_bytes = Gauge(
+            "mediagate_budget_used_bytes", "Byte budget held by parts", registry=registry
+        )
+        self.budget_limit_bytes = Gauge(
+            "mediagate_budget_limit_bytes", "Byte budget of this process", registry=registry
+        )
+        self.ledger_uploads = Gauge(
+            "mediagate_ledger_uploads",
+            "Entries of the write ledger by state, as of the last look",
+            ("state",),
+            registry=registry,
+        )
+        self.sweeper_work = Counter(
+            "mediagate_sweeper_work",
+            "What the sweeper of this process did",
+            ("kind",),
+            registry=registry,
+        )
+        self.store_seconds = Histogram(
+            "mediagate_store_duration_seconds",
+            "Calls to the stores, errors included",
+            ("store", "operation"),
+            buckets=_STORE_BUCKETS,
+            registry=registry,
+        )
+        self.store_errors = Counter(
+            "mediagate_store_errors",
+            "Calls to the stores that failed, by the code of the error",
+            ("store", "operation", "code"),
+            registry=registry,
+        )
+
+    def watch_budget(self, used_bytes: Callable[[], int], limit_bytes: int) -> None:
+        """Read the budget's use whenever somebody scrapes, rather than at every grain."""
+        self.budget_used_bytes.set_function(used_bytes)
+        self.budget_limit_bytes.set(limit_bytes)
+
+    def part_in_flight(self) -> AbstractContextManager[None]:
+        """Counts a part while it is being sent."""
+        return self.parts_in_flight.track_inprogress()
+
+    def set_ledger(self, counts: Mapping[str, int]) -> None:
+        """counts: uploads by state; a state that is missing has none."""
+        self.ledger_uploads.clear()
+        for state, count in counts.items():
+            self.ledger_uploads.labels(str(state)).set(count)
+
+    def swept(self, work: Mapping[str, int]) -> None:
+        """work: what one sweep did, e.g. {"aborted": 2, "blobs_deleted": 5}."""
+        for kind, count in work.items():
+            self.sweeper_work.labels(kind).inc(count)
+
+    def request_done(self, route: str, method: str, status: int, duration_s: float) -> None:
+        self.requests.labels(route, method, str(status)).inc()
+        self.request_seconds.labels(route, method).observe(duration_s)
+
+    def store_done(
+        self, store: str, operation: str, duration_s: float, code: str | None = None
+    ) -> None:
+        """code: of the error that the call ended with, None where it did not fail."""
+        self.store_seconds.labels(store, operation).observe(duration_s)
+        if code is not None:
+            self.store_errors.labels(store, operation, code).inc()
+
+    def render(self) -> bytes:
+        """The text format of Prometheus, as `CONTENT_TYPE` says."""
+        return generate_latest(self.registry)
