@@ -114,9 +114,14 @@ class _TomlSource(PydanticBaseSettingsSource):
 
 
 class _SecretFileSource(PydanticBaseSettingsSource):
-    """`MEDIAGATE_S3__SECRET_KEY_FILE=/run/secrets/s3` sets `s3.secret_key` to the file's content."""
+    """`MEDIAGATE_S3__SECRET_KEY_FILE=/run/secrets/s3` sets `s3.secret_key` to what it holds."""
 
-    SECRETS = (("s3", "access_key"), ("s3", "secret_key"), ("metadata", "url"), ("auth", "root_key"))
+    SECRETS = (
+        ("s3", "access_key"),
+        ("s3", "secret_key"),
+        ("metadata", "url"),
+        ("auth", "root_key"),
+    )
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
         return None, field_name, False

@@ -18,7 +18,7 @@ from enum import StrEnum
 
 from service.model.ids import BlobKey, BucketId, MultipartId, TenantId, UploadId, VersionId
 from service.model.preconditions import Preconditions
-from service.model.version import ObjectFacts
+from service.model.version import ObjectFacts, Version
 
 
 class UploadState(StrEnum):
@@ -137,3 +137,22 @@ class Upload:
     leftovers: tuple[UsedKey, ...] = ()
     clean_at: datetime | None = None
     looks: int = 0
+
+    def version(self) -> Version:
+        """The version that this upload committed, as it was then; only for a committed upload."""
+        assert self.completion is not None
+        assert self.committed_at is not None
+        assert self.seq is not None
+        return Version(
+            id=self.intent.version_id,
+            tenant=self.intent.tenant,
+            bucket_id=self.intent.bucket_id,
+            key=self.intent.key,
+            blob_key=self.intent.blob_key,
+            size_bytes=self.completion.size_bytes,
+            digests=self.completion.digests,
+            facts=self.completion.facts,
+            seq=self.seq,
+            created_at=self.committed_at,
+            modified_at=self.committed_at,
+        )

@@ -172,7 +172,7 @@ class VersionIndex(Protocol):
 
 
 class UploadLedger(Protocol):
-    """The write ledger. A step whose ref or state does not hold raises Fenced and changes nothing."""
+    """The write ledger. A step whose ref or state does not hold raises Fenced, changing nothing."""
 
     async def admit(self, intent: Intent, owner: str, lease_s: float) -> Upload:
         """Write down the intent and return it as `open`, epoch 1.
@@ -238,7 +238,9 @@ class UploadLedger(Protocol):
     async def expired(self, *, limit: int) -> list[Upload]:
         """Unfinished uploads whose lease ran out."""
 
-    async def unfinished_in(self, tenant: TenantId, bucket: BucketId, *, limit: int) -> list[Upload]:
+    async def unfinished_in(
+        self, tenant: TenantId, bucket: BucketId, *, limit: int
+    ) -> list[Upload]:
         """Uploads in an undoable state or `undoing`, leased or not."""
 
     async def due(self, *, limit: int) -> list[Upload]:

@@ -1,0 +1,21 @@
+"""What the composition root hands to the use cases: the stores, the budget, the settings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from service.settings import Settings
+from service.stores.ports import BlobStore, MetadataStore
+from service.telemetry.metrics import Metrics
+from service.usecases.byte_budget import ByteBudget
+from service.usecases.tasks import Tasks
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    settings: Settings
+    blobs: BlobStore
+    metadata: MetadataStore
+    budget: ByteBudget
+    tasks: Tasks
+    metrics: Metrics

@@ -1,0 +1,1 @@
+"""Loops that call one use case each: with a lease (one replica at a time), an interval, jitter."""
