@@ -9,7 +9,7 @@ from service.model.version import Version
 
 @dataclass(frozen=True, slots=True)
 class ListQuery:
-    """limit: 1..1000 entries (items and prefixes together). cursor: opaque, from the page before."""
+    """limit: 1..1000 entries, items and prefixes together. cursor: from the page before."""
 
     prefix: str = ""
     delimiter: str | None = None

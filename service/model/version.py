@@ -11,7 +11,7 @@ from service.model.ids import BlobKey, BucketId, TenantId, VersionId
 
 @dataclass(frozen=True, slots=True)
 class ObjectFacts:
-    """What the uploader says of an object, kept as said; `sniffed_type` is what its head looks like.
+    """What the uploader says of an object; `sniffed_type` is what its head looks like.
 
     filename: from Content-Disposition, without any path. user_metadata: names in lower case.
     """

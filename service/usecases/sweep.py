@@ -59,7 +59,8 @@ async def sweep(runtime: Runtime) -> SweepReport:
     counts = await runtime.metadata.uploads.count()
     report.open = sum(counts.get(state, 0) for state in UNFINISHED)
     report.tombstones = counts.get(UploadState.UNDONE, 0)
-    runtime.metrics.swept(report.as_dict(), counts)
+    runtime.metrics.set_ledger(counts)
+    runtime.metrics.swept(report.as_dict())
     return report
 
 
