@@ -1,0 +1,98 @@
+"""The one table of routes. What is not here does not exist, and what is here is guarded.
+
+A row with a scope is reached with a key that has it, for the bucket and key in the path (or for the
+prefix in the query); a row without one is open to everybody on purpose. Handlers find the principal
+and the decoded, valid names in the request (`state.PRINCIPAL`, `state.TARGET`). Every GET is a HEAD
+too. Names are decoded from the raw path, once: the framework's own match keeps `%2F` apart and
+leaves broken UTF-8 as it is, so it only chooses the row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from service.model.api_key import Scope
+from service.protocol.names import decode_path, validate_bucket_name, validate_key
+from service.usecases.authorize import authorize
+from service.web import operations
+from service.web.auth import authenticated
+from service.web.expect import later
+from service.web.middleware import Handler
+from service.web.state import TARGET, Target
+
+_PATTERNS = {"{bucket}": "{bucket:[^/]+}", "{key}": "{key:(?s:.*)}", "{id}": "{id:[^/]+}"}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """path: a template; `{key}` takes all the rest of a path, slashes included.
+
+    scope: None opens the route to everybody. prefix: the query parameter that says which keys a
+    listing is about.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    scope: Scope | None
+    prefix: str | None = None
+
+
+BUCKET = "/v1/buckets/{bucket}"
+OBJECTS = BUCKET + "/objects"
+OBJECT = OBJECTS + "/{key}"
+METADATA = BUCKET + "/metadata/{key}"
+
+ROUTES: tuple[Route, ...] = (
+    Route("GET", "/healthz", operations.get_health, None),
+    Route("GET", "/readyz", operations.get_readiness, None),
+    Route("GET", "/metrics", operations.get_metrics, None),
+)
+
+
+def add_routes(app: web.Application, routes: Iterable[Route] = ROUTES) -> None:
+    for route in routes:
+        path = route.path
+        for name, pattern in _PATTERNS.items():
+            path = path.replace(name, pattern)
+        endpoint = _guarded(route) if route.scope else route.handler
+        for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
+            app.router.add_route(method, path, endpoint, expect_handler=later)
+
+
+def _guarded(route: Route) -> Handler:
+    scope = route.scope
+    assert scope is not None
+
+    async def endpoint(request: web.Request) -> web.StreamResponse:
+        principal = await authenticated(request)
+        target = _target(request, route)
+        prefix = request.query.get(route.prefix, "") if route.prefix else None
+        authorize(
+            principal,
+            scope,
+            bucket=target.bucket or None,
+            key=target.key or None,
+            prefix=prefix,
+        )
+        request[TARGET] = target
+        return await route.handler(request)
+
+    return endpoint
+
+
+def _target(request: web.Request, route: Route) -> Target:
+    """Raises InvalidBucketName, InvalidKey."""
+    template = route.path.split("/")
+    given = dict(zip(template, request.rel_url.raw_path.split("/", len(template) - 1), strict=True))
+    target = Target()
+    if "{bucket}" in given:
+        target = Target(bucket=validate_bucket_name(decode_path(given["{bucket}"])))
+    if "{key}" in given:
+        target = Target(target.bucket, validate_key(decode_path(given["{key}"])))
+    if "{id}" in given:
+        target = Target(target.bucket, target.key, decode_path(given["{id}"]))
+    return target
