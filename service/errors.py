@@ -32,6 +32,7 @@
     │   ├── OutcomeUnknown         the store may or may not have done it
     │   └── Fenced                 another owner took this upload over
     ├── SchemaMismatch             the database was written by another release
+    ├── StoreRefused               the store will never do what we asked (internal)
     └── BlobMissing                metadata names a blob that the store does not have (internal)
 
 `code` is stable and part of the API; `detail` is for people; `extras` are facts for programs.
@@ -213,6 +214,13 @@ class Fenced(StoreUnavailable):
 class SchemaMismatch(MediagateError):
     code = "schema_mismatch"
     title = "The database was written by another release"
+
+
+class StoreRefused(MediagateError):
+    """Asking again would change nothing: a mistake of ours or of the store's configuration."""
+
+    code = "internal"
+    title = "A store behind the service refuses the request"
 
 
 class BlobMissing(MediagateError):

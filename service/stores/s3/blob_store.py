@@ -1,0 +1,231 @@
+"""The BlobStore port over aiobotocore. What each call promises stands in `stores/ports.py`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from service.errors import BlobMissing, OutcomeUnknown, StoreUnavailable
+from service.model.blob import BlobFacts, PartChecksum, StoreAbilities
+from service.model.ids import BlobKey, MultipartId
+from service.model.upload import Part
+from service.settings import MIB, S3
+from service.stores.s3.blob_body import BlobBody
+from service.stores.s3.checksums import MEMBER, MULTIPART, checksum_of, decode_whole, encode
+from service.stores.s3.clients import Clients, open_clients
+from service.stores.s3.part_body import PartBody
+from service.stores.s3.probe import probe_store
+from service.stores.s3.translation import error_code, s3_call
+
+FLOOR_BYTES_S = MIB
+"""A body has `request_timeout_s` plus the time that it takes at this rate."""
+_ABORT_PAUSE_S = 0.1
+_BLOB_TYPE = "application/octet-stream"
+
+
+async def open_blob_store(settings: S3) -> S3BlobStore:
+    """A store that is to be closed; nothing is sent before its first call."""
+    return S3BlobStore(await open_clients(settings), settings)
+
+
+class S3BlobStore:
+    def __init__(self, clients: Clients, settings: S3) -> None:
+        self._clients = clients
+        self._settings = settings
+        self._bucket = settings.bucket
+        self._timeout_s = settings.request_timeout_s
+        wanted = settings.part_checksum
+        # Until the probe: MD5, which every store knows.
+        self.part_checksum = PartChecksum.MD5 if wanted == "auto" else PartChecksum(wanted)
+
+    async def close(self) -> None:
+        await self._clients.close()
+
+    async def ensure_bucket(self) -> None:
+        where: dict[str, Any] = {"Bucket": self._bucket}
+        async with s3_call(self._timeout_s):
+            try:
+                await self._clients.writes.head_bucket(**where)
+            except ClientError as error:
+                if error_code(error) not in ("404", "NoSuchBucket"):
+                    raise
+            else:
+                return
+        if self._settings.region != "us-east-1":
+            where["CreateBucketConfiguration"] = {"LocationConstraint": self._settings.region}
+        async with s3_call(self._timeout_s, write=True):
+            try:
+                await self._clients.writes.create_bucket(**where)
+            except ClientError as error:
+                if error_code(error) != "BucketAlreadyOwnedByYou":
+                    raise
+
+    async def probe(self) -> StoreAbilities:
+        abilities = await probe_store(self._clients, self._settings)
+        self.part_checksum = abilities.part_checksum
+        return abilities
+
+    async def ping(self) -> None:
+        async with s3_call(self._timeout_s):
+            await self._clients.writes.head_bucket(Bucket=self._bucket)
+
+    async def put(self, key: BlobKey, chunks: Sequence[bytes], crc64nvme: bytes) -> None:
+        checksum = await checksum_of(self.part_checksum, chunks, crc64nvme)
+        body = PartBody(chunks)
+        del chunks  # so that no traceback keeps them
+        async with s3_call(self._time_for(body), write=True, body=body):
+            await self._clients.writes.put_object(
+                **self._at(key), Body=body or b"", ContentType=_BLOB_TYPE, **checksum.params
+            )
+
+    async def create_multipart(self, key: BlobKey) -> MultipartId:
+        async with s3_call(self._timeout_s, write=True):
+            answer = await self._clients.once.create_multipart_upload(
+                **self._at(key), ContentType=_BLOB_TYPE, **MULTIPART[self.part_checksum]
+            )
+        return MultipartId(answer["UploadId"])
+
+    async def upload_part(
+        self,
+        key: BlobKey,
+        multipart_id: MultipartId,
+        number: int,
+        chunks: Sequence[bytes],
+        crc64nvme: bytes,
+    ) -> Part:
+        checksum = await checksum_of(self.part_checksum, chunks, crc64nvme)
+        body = PartBody(chunks)
+        del chunks
+        async with s3_call(self._time_for(body), write=True, body=body):
+            answer = await self._clients.writes.upload_part(
+                **self._at(key),
+                UploadId=multipart_id,
+                PartNumber=number,
+                Body=body,
+                **checksum.params,
+            )
+        raw = None if checksum.algorithm is PartChecksum.MD5 else checksum.raw
+        return Part(number, len(body), answer["ETag"], raw)
+
+    async def complete(
+        self, key: BlobKey, multipart_id: MultipartId, parts: Sequence[Part], crc64nvme: bytes
+    ) -> None:
+        whole = {}
+        if self.part_checksum is PartChecksum.CRC64NVME:
+            whole = {"ChecksumCRC64NVME": encode(crc64nvme), "ChecksumType": "FULL_OBJECT"}
+        async with s3_call(self._timeout_s, write=True):
+            try:
+                await self._clients.once.complete_multipart_upload(
+                    **self._at(key),
+                    UploadId=multipart_id,
+                    MultipartUpload={"Parts": [self._as_listed(part) for part in parts]},
+                    **whole,
+                )
+            except ClientError as error:
+                if error_code(error) != "NoSuchUpload":
+                    raise
+                # Completed before, or aborted: only a HEAD of the blob can tell.
+                raise OutcomeUnknown("the S3 store knows no such multipart") from error
+
+    async def abort(self, key: BlobKey, multipart_id: MultipartId) -> None:
+        """MinIO answers 204 to any Abort, so what proves the end is ListParts."""
+        multipart = {**self._at(key), "UploadId": multipart_id}
+        async with s3_call(self._timeout_s, write=True):
+            try:
+                while True:
+                    await self._clients.writes.abort_multipart_upload(**multipart)
+                    await self._clients.writes.list_parts(**multipart, MaxParts=1)
+                    # A part in flight can outlive an Abort: once more.
+                    await asyncio.sleep(_ABORT_PAUSE_S)
+            except ClientError as error:
+                if error_code(error) != "NoSuchUpload":
+                    raise
+
+    async def list_multiparts(self, key: BlobKey) -> list[MultipartId]:
+        found: list[MultipartId] = []
+        marker: dict[str, str] = {}
+        while True:
+            async with s3_call(self._timeout_s):
+                page = await self._clients.writes.list_multipart_uploads(
+                    Bucket=self._bucket, Prefix=key, **marker
+                )
+            found += [
+                MultipartId(upload["UploadId"])
+                for upload in page.get("Uploads", ())
+                if upload["Key"] == key
+            ]
+            if not page.get("IsTruncated"):
+                return found
+            marker = {
+                "KeyMarker": page["NextKeyMarker"],
+                "UploadIdMarker": page["NextUploadIdMarker"],
+            }
+
+    async def head(self, key: BlobKey) -> BlobFacts | None:
+        try:
+            async with s3_call(self._timeout_s):
+                answer = await self._clients.writes.head_object(
+                    **self._at(key), ChecksumMode="ENABLED"
+                )
+        except BlobMissing:
+            return None
+        return BlobFacts(answer["ContentLength"], decode_whole(answer.get("ChecksumCRC64NVME")))
+
+    @asynccontextmanager
+    async def read(self, key: BlobKey, start: int, end: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        async with s3_call(self._timeout_s):
+            answer = await self._clients.reads.get_object(
+                **self._at(key), Range=f"bytes={start}-{end - 1}"
+            )
+        response = answer["Body"].raw_stream
+        try:
+            _check_range(answer, start, end)
+            yield BlobBody(response, end - start)
+        finally:
+            # Gives the connection back where the body was read to its end, else closes it.
+            response.close()
+
+    async def delete(self, key: BlobKey) -> None:
+        async with s3_call(self._timeout_s, write=True):
+            await self._clients.writes.delete_object(**self._at(key))
+
+    async def scan(self, prefix: str) -> AsyncIterator[tuple[BlobKey, int]]:
+        token: dict[str, str] = {}
+        while True:
+            async with s3_call(self._timeout_s):
+                page = await self._clients.writes.list_objects_v2(
+                    Bucket=self._bucket, Prefix=prefix, **token
+                )
+            for entry in page.get("Contents", ()):
+                yield BlobKey(entry["Key"]), entry["Size"]
+            if not page.get("IsTruncated"):
+                return
+            token = {"ContinuationToken": page["NextContinuationToken"]}
+
+    def _at(self, key: BlobKey) -> dict[str, str]:
+        return {"Bucket": self._bucket, "Key": key}
+
+    def _time_for(self, body: PartBody) -> float:
+        return self._timeout_s + len(body) / FLOOR_BYTES_S
+
+    def _as_listed(self, part: Part) -> dict[str, Any]:
+        listed: dict[str, Any] = {"PartNumber": part.number, "ETag": part.etag}
+        if part.checksum is not None:
+            listed[MEMBER[self.part_checksum]] = encode(part.checksum)
+        return listed
+
+
+def _check_range(answer: dict[str, Any], start: int, end: int) -> None:
+    """A store may cut a range at the end of the blob, or ignore it; both must not pass unseen."""
+    if answer["ContentLength"] == end - start:
+        served = str(answer.get("ContentRange", "bytes 0-"))
+        if served.startswith(f"bytes {start}-"):
+            return
+        raise StoreUnavailable("the S3 store answered another range than asked for")
+    if "ContentRange" in answer:
+        raise BlobMissing("the blob is shorter than its version")
+    raise StoreUnavailable("the S3 store ignored the range")
