@@ -44,7 +44,7 @@ from typing import Any, ClassVar
 
 
 class MediagateError(Exception):
-    """Base of the tree; `code` and `title` belong to the class, `detail` and `extras` to the case."""
+    """Base of the tree; `code` and `title` belong to the class, the rest to the case."""
 
     code: ClassVar[str] = "internal"
     title: ClassVar[str] = "Something went wrong"

@@ -15,7 +15,7 @@ from service.errors import IncompleteBody, OutcomeUnknown, StoreUnavailable, Uns
 from service.model.bucket import Bucket
 from service.model.ids import BlobKey, MultipartId
 from service.model.upload import Part, Upload
-from service.protocol.media_types import matches_any, sniff
+from service.protocol.media_types import SNIFF_BYTES, matches, sniff
 from service.stores.blob_layout import new_blob_key
 from service.usecases.digests import CRC64NVME, BodyDigests
 from service.usecases.part_plan import (
@@ -27,7 +27,6 @@ from service.usecases.part_stream import FilledPart, PartStream
 from service.usecases.part_window import PartWindow
 from service.usecases.runtime import Runtime
 
-_SNIFF_BYTES = 4096
 _FRESH_KEYS = 3
 
 
@@ -75,7 +74,7 @@ class BodyStorer:
         StoreUnavailable, StoreFull, Fenced; every byte is given back to the budget by then."""
         first = await self._stream.next_part()
         try:
-            sniffed = sniff(first.head(_SNIFF_BYTES))
+            sniffed = sniff(first.head(SNIFF_BYTES))
             self._refuse_unwanted_type(sniffed)
             if self._stream.ended:
                 return await self._store_whole(first, sniffed)
@@ -177,7 +176,7 @@ class BodyStorer:
         return self._digests.finish()
 
     def _refuse_unwanted_type(self, sniffed: str | None) -> None:
-        if self._allowed_types and sniffed and not matches_any(sniffed, self._allowed_types):
+        if self._allowed_types and sniffed and not matches(sniffed, self._allowed_types):
             raise UnsupportedMedia(f"the body looks like {sniffed}: this bucket takes none")
 
 

@@ -48,6 +48,11 @@ class SweepReport:
     def as_dict(self) -> dict[str, int]:
         return asdict(self)
 
+    def work(self) -> dict[str, int]:
+        """What this pass did, without the levels that it found."""
+        levels = ("open", "tombstones")
+        return {kind: count for kind, count in asdict(self).items() if kind not in levels}
+
 
 async def sweep(runtime: Runtime) -> SweepReport:
     """Every pass that is due, in batches until nothing is left that can be done now."""
@@ -59,8 +64,8 @@ async def sweep(runtime: Runtime) -> SweepReport:
     counts = await runtime.metadata.uploads.count()
     report.open = sum(counts.get(state, 0) for state in UNFINISHED)
     report.tombstones = counts.get(UploadState.UNDONE, 0)
-    runtime.metrics.set_ledger(counts)
-    runtime.metrics.swept(report.as_dict())
+    runtime.metrics.set_ledger({str(state): count for state, count in counts.items()})
+    runtime.metrics.swept(report.work())
     return report
 
 

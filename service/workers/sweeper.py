@@ -36,7 +36,7 @@ async def run_sweeper(runtime: Runtime) -> None:
 async def _sweep_once(runtime: Runtime) -> None:
     began = time.monotonic()
     report = await sweep(runtime)
-    if report.aborted or report.rolled_forward or report.blobs_deleted or report.failed:
+    if any(report.work().values()):
         duration_ms = round((time.monotonic() - began) * 1000)
         log.info("swept", duration_ms=duration_ms, **report.as_dict())
 

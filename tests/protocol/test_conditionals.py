@@ -37,7 +37,7 @@ def test_the_star_is_any():
 
 
 @pytest.mark.parametrize(
-    "field", ["", ",", "abc", '"a', 'a"', '"a" "b"', '"a"b', "*, *", '*, "a"', 'w/"a"', '"a b"', 
+    "field", ["", ",", "abc", '"a', 'a"', '"a" "b"', '"a"b', "*, *", '*, "a"', 'w/"a"', '"a b"',
               "W/a", ",".join(['"a"'] * 101)]
 )  # fmt: skip
 def test_malformed_entity_tags_are_refused(field):

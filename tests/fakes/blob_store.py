@@ -1,0 +1,127 @@
+"""A BlobStore in memory that behaves like MinIO (Complete once) or SeaweedFS (Complete again)."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from awscrt import checksums
+
+from service.errors import BlobMissing, OutcomeUnknown, StoreUnavailable
+from service.model.blob import BlobFacts, PartChecksum, StoreAbilities
+from service.model.ids import BlobKey, MultipartId
+from service.model.upload import Part
+from service.settings import MIN_PART_BYTES
+
+
+def crc_of(data: bytes) -> bytes:
+    return checksums.crc64nvme(data).to_bytes(8, "big")
+
+
+@dataclass
+class Multipart:
+    key: BlobKey
+    parts: dict[int, bytes] = field(default_factory=dict)
+
+
+class FakeBlobStore:
+    """complete_again: whether a repeated Complete succeeds, as on SeaweedFS."""
+
+    part_checksum = PartChecksum.CRC64NVME
+
+    def __init__(self, *, complete_again: bool = False, chunk_bytes: int = 1 << 20) -> None:
+        self.blobs: dict[BlobKey, bytes] = {}
+        self.multiparts: dict[MultipartId, Multipart] = {}
+        self._completed: dict[MultipartId, BlobKey] = {}
+        self._complete_again = complete_again
+        self._chunk_bytes = chunk_bytes
+
+    async def ensure_bucket(self) -> None:
+        return
+
+    async def probe(self) -> StoreAbilities:
+        return StoreAbilities(self.part_checksum)
+
+    async def ping(self) -> None:
+        return
+
+    async def put(self, key: BlobKey, chunks: Sequence[bytes], crc64nvme: bytes) -> None:
+        self.blobs[key] = self._verified(chunks, crc64nvme)
+
+    async def create_multipart(self, key: BlobKey) -> MultipartId:
+        multipart = MultipartId(secrets.token_hex(8))
+        self.multiparts[multipart] = Multipart(key)
+        return multipart
+
+    async def upload_part(
+        self,
+        key: BlobKey,
+        multipart_id: MultipartId,
+        number: int,
+        chunks: Sequence[bytes],
+        crc64nvme: bytes,
+    ) -> Part:
+        multipart = self.multiparts.get(multipart_id)
+        if multipart is None or multipart.key != key:
+            raise StoreUnavailable("NoSuchUpload")
+        data = self._verified(chunks, crc64nvme)
+        multipart.parts[number] = data
+        return Part(number, len(data), hashlib.md5(data).hexdigest(), crc64nvme)
+
+    async def complete(
+        self, key: BlobKey, multipart_id: MultipartId, parts: Sequence[Part], crc64nvme: bytes
+    ) -> None:
+        multipart = self.multiparts.get(multipart_id)
+        if multipart is None:
+            if self._complete_again and self._completed.get(multipart_id) == key:
+                return
+            raise OutcomeUnknown("NoSuchUpload")
+        ordered = [multipart.parts[part.number] for part in parts]
+        if any(len(data) < MIN_PART_BYTES for data in ordered[:-1]):
+            raise StoreUnavailable("EntityTooSmall")
+        self.blobs[key] = self._verified(ordered, crc64nvme)
+        self._completed[multipart_id] = key
+        del self.multiparts[multipart_id]
+
+    async def abort(self, key: BlobKey, multipart_id: MultipartId) -> None:
+        self.multiparts.pop(multipart_id, None)
+
+    async def list_multiparts(self, key: BlobKey) -> list[MultipartId]:
+        return [name for name, multipart in self.multiparts.items() if multipart.key == key]
+
+    async def head(self, key: BlobKey) -> BlobFacts | None:
+        data = self.blobs.get(key)
+        return None if data is None else BlobFacts(len(data), crc_of(data))
+
+    @asynccontextmanager
+    async def read(self, key: BlobKey, start: int, end: int) -> AsyncIterator[AsyncIterator[bytes]]:
+        data = self.blobs.get(key)
+        if data is None:
+            raise BlobMissing
+        yield self._chunks(data, start, end)
+
+    async def _chunks(self, data: bytes, start: int, end: int) -> AsyncIterator[bytes]:
+        if end > len(data):
+            raise StoreUnavailable("the blob is shorter than the range")
+        for position in range(start, end, self._chunk_bytes):
+            yield data[position : min(end, position + self._chunk_bytes)]
+
+    async def delete(self, key: BlobKey) -> None:
+        self.blobs.pop(key, None)
+
+    async def scan(self, prefix: str) -> AsyncIterator[tuple[BlobKey, int]]:
+        for key in sorted(self.blobs):
+            if key.startswith(prefix):
+                yield key, len(self.blobs[key])
+
+    async def close(self) -> None:
+        return
+
+    def _verified(self, chunks: Sequence[bytes], crc64nvme: bytes) -> bytes:
+        data = b"".join(chunks)
+        if crc_of(data) != crc64nvme:
+            raise StoreUnavailable("BadDigest")
+        return data

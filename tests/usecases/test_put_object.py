@@ -1,0 +1,375 @@
+"""PUT on stores in memory: what becomes visible, what is left behind, what it answers."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from service.errors import (
+    BucketDeleting,
+    BucketNotFound,
+    DigestMismatch,
+    Fenced,
+    IdempotencyMismatch,
+    IncompleteBody,
+    OutcomeUnknown,
+    PreconditionFailed,
+    RequestInProgress,
+    StoreUnavailable,
+    TooLarge,
+    UnsupportedMedia,
+)
+from service.model.bucket import BucketSettings
+from service.model.ids import DEFAULT_TENANT, BlobKey, MultipartId
+from service.model.preconditions import EntityTags, Preconditions
+from service.model.upload import Idempotency, Part, UploadState
+from service.model.version import ObjectFacts
+from service.settings import MIB
+from service.usecases.get_object import find_version, read_version
+from service.usecases.put_object import PutRequest, put_object
+from service.usecases.runtime import Runtime
+from tests.fakes.blob_store import FakeBlobStore, crc_of
+from tests.fakes.metadata import FakeMetadata
+from tests.usecases.conftest import Put, chunked, some_bytes
+
+CREATE_ONLY = Preconditions(if_none_match=EntityTags(any=True))
+
+
+async def read_back(runtime: Runtime, key: str = "a") -> bytes:
+    _, version = await find_version(runtime, DEFAULT_TENANT, "films", key)
+    if version.size_bytes == 0:
+        return b""
+    async with read_version(runtime, version, 0, version.size_bytes) as chunks:
+        return b"".join([chunk async for chunk in chunks])
+
+
+async def assert_nothing_left(
+    runtime: Runtime, blobs: FakeBlobStore, metadata: FakeMetadata
+) -> None:
+    await runtime.tasks.drain(5)
+    assert not blobs.blobs
+    assert not blobs.multiparts
+    states = {upload.state for upload in metadata.uploads.uploads.values()}
+    assert states <= {UploadState.UNDONE}
+
+
+@pytest.mark.parametrize("size", [0, 1, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, 10 * MIB, 23 * MIB])
+@pytest.mark.parametrize("declared", [True, False])
+async def test_body_of_any_length_comes_back(
+    runtime: Runtime, blobs: FakeBlobStore, put: Put, size: int, declared: bool
+) -> None:
+    data = some_bytes(size)
+    result = await put(data, declared_size_bytes=size if declared else None)
+    assert result.created
+    assert result.version.size_bytes == size
+    assert result.version.digests["crc64nvme"] == crc_of(data)
+    assert await read_back(runtime) == data
+    assert not blobs.multiparts
+
+
+async def test_overwrite_makes_a_new_version_and_kills_the_old(
+    runtime: Runtime, metadata: FakeMetadata, put: Put
+) -> None:
+    first = await put(b"old")
+    second = await put(b"new")
+    assert not second.created
+    assert second.version.seq > first.version.seq
+    assert await read_back(runtime) == b"new"
+    assert list(metadata.versions.dead_since) == [first.version.id]
+
+
+async def test_digests_are_computed_and_checked(put: Put) -> None:
+    data = some_bytes(12 * MIB)
+    sha = hashlib.sha256(data).digest()
+    result = await put(data, expected_digests={"sha-256": sha}, wanted_digests=frozenset({"md5"}))
+    assert result.version.digests["sha-256"] == sha
+    assert result.version.digests["md5"] == hashlib.md5(data).digest()
+
+
+@pytest.mark.parametrize("size", [10, 12 * MIB])
+async def test_wrong_digest_leaves_nothing(
+    runtime: Runtime, blobs: FakeBlobStore, metadata: FakeMetadata, put: Put, size: int
+) -> None:
+    with pytest.raises(DigestMismatch):
+        await put(some_bytes(size), expected_digests={"sha-256": b"x" * 32})
+    await assert_nothing_left(runtime, blobs, metadata)
+
+
+@pytest.mark.parametrize("size", [10, 12 * MIB])
+async def test_body_shorter_than_declared_leaves_nothing(
+    runtime: Runtime, blobs: FakeBlobStore, metadata: FakeMetadata, put: Put, size: int
+) -> None:
+    with pytest.raises(IncompleteBody):
+        await put(some_bytes(size), declared_size_bytes=size + 1)
+    await assert_nothing_left(runtime, blobs, metadata)
+
+
+async def test_broken_body_leaves_nothing(
+    runtime: Runtime, blobs: FakeBlobStore, metadata: FakeMetadata
+) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        async for chunk in chunked(some_bytes(12 * MIB)):
+            yield chunk
+        raise IncompleteBody
+
+    with pytest.raises(IncompleteBody):
+        await put_object(runtime, PutRequest(DEFAULT_TENANT, "films", "a"), broken())
+    await assert_nothing_left(runtime, blobs, metadata)
+
+
+async def test_cancelled_upload_leaves_nothing(
+    runtime: Runtime, blobs: FakeBlobStore, metadata: FakeMetadata
+) -> None:
+    stuck = asyncio.Event()
+
+    async def endless() -> AsyncIterator[bytes]:
+        async for chunk in chunked(some_bytes(12 * MIB)):
+            yield chunk
+        stuck.set()
+        await asyncio.sleep(60)
+
+    request = PutRequest(DEFAULT_TENANT, "films", "a")
+    task = asyncio.create_task(put_object(runtime, request, endless()))
+    await stuck.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await assert_nothing_left(runtime, blobs, metadata)
+
+
+async def test_commit_survives_the_cancellation_of_its_request(
+    runtime: Runtime, metadata: FakeMetadata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+    complete = metadata.uploads.complete
+
+    async def slow(*args: object) -> None:
+        reached.set()
+        await go_on.wait()
+        await complete(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(metadata.uploads, "complete", slow)
+    request = PutRequest(DEFAULT_TENANT, "films", "a")
+    task = asyncio.create_task(put_object(runtime, request, chunked(b"kept")))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go_on.set()
+    await runtime.tasks.drain(5)
+    assert await read_back(runtime) == b"kept"
+
+
+async def test_known_length_over_the_limit_is_refused_before_the_body(runtime: Runtime) -> None:
+    async def never() -> AsyncIterator[bytes]:
+        pytest.fail("the body was read")
+        yield b""
+
+    request = PutRequest(DEFAULT_TENANT, "films", "a", declared_size_bytes=64 * MIB + 1)
+    with pytest.raises(TooLarge):
+        await put_object(runtime, request, never())
+
+
+async def test_unknown_length_over_the_limit_is_cut_off(
+    runtime: Runtime, blobs: FakeBlobStore, metadata: FakeMetadata, put: Put
+) -> None:
+    await metadata.buckets.create(
+        DEFAULT_TENANT, "small", BucketSettings(max_object_size_bytes=6 * MIB)
+    )
+    request = PutRequest(DEFAULT_TENANT, "small", "a")
+    with pytest.raises(TooLarge):
+        await put_object(runtime, request, chunked(some_bytes(7 * MIB)))
+    await assert_nothing_left(runtime, blobs, metadata)
+
+
+async def test_create_only_refuses_an_existing_key(
+    runtime: Runtime, blobs: FakeBlobStore, put: Put
+) -> None:
+    await put(b"first", preconditions=CREATE_ONLY)
+    with pytest.raises(PreconditionFailed):
+        await put(b"second", preconditions=CREATE_ONLY)
+    assert await read_back(runtime) == b"first"
+    assert len(blobs.blobs) == 1
+
+
+async def test_precondition_that_fails_only_at_the_commit_undoes_the_upload(
+    runtime: Runtime, blobs: FakeBlobStore, metadata: FakeMetadata, put: Put
+) -> None:
+    async def overtaken() -> AsyncIterator[bytes]:
+        yield b"late"
+        await put(b"winner")
+
+    request = PutRequest(DEFAULT_TENANT, "films", "a", preconditions=CREATE_ONLY)
+    with pytest.raises(PreconditionFailed):
+        await put_object(runtime, request, overtaken())
+    await runtime.tasks.drain(5)
+    assert await read_back(runtime) == b"winner"
+    assert len(blobs.blobs) == 1
+
+
+async def test_unknown_and_deleting_buckets_are_refused(
+    runtime: Runtime, metadata: FakeMetadata, put: Put
+) -> None:
+    with pytest.raises(BucketNotFound):
+        await put_object(runtime, PutRequest(DEFAULT_TENANT, "none", "a"), chunked(b"x"))
+    bucket = await metadata.buckets.get(DEFAULT_TENANT, "films")
+    assert bucket is not None
+    await metadata.buckets.begin_delete(DEFAULT_TENANT, bucket.id)
+    with pytest.raises(BucketDeleting):
+        await put(b"x")
+
+
+async def test_bucket_decides_which_types_it_takes(
+    runtime: Runtime, blobs: FakeBlobStore, metadata: FakeMetadata
+) -> None:
+    settings = BucketSettings(allowed_content_types=("image/*",))
+    await metadata.buckets.create(DEFAULT_TENANT, "images", settings)
+    with pytest.raises(UnsupportedMedia):
+        await put_object(runtime, PutRequest(DEFAULT_TENANT, "images", "a"), chunked(b"x"))
+    lying = PutRequest(DEFAULT_TENANT, "images", "a", facts=ObjectFacts(content_type="image/png"))
+    with pytest.raises(UnsupportedMedia):
+        await put_object(runtime, lying, chunked(b"<!doctype html><script>x</script>"))
+    await assert_nothing_left(runtime, blobs, metadata)
+
+
+def idempotent(fingerprint: str = "f") -> Idempotency:
+    return Idempotency("key", "token", 0, fingerprint)
+
+
+async def test_replay_gets_the_first_answer_even_after_an_overwrite(
+    runtime: Runtime, put: Put
+) -> None:
+    first = await put(b"once", idempotency=idempotent())
+    await put(b"other")
+    again = await put(b"once", idempotency=idempotent())
+    assert again.replayed
+    assert again.version == first.version
+    assert again.created
+    assert await read_back(runtime) == b"other"
+
+
+async def test_idempotency_key_of_another_request_is_refused(put: Put) -> None:
+    await put(b"once", idempotency=idempotent())
+    with pytest.raises(IdempotencyMismatch):
+        await put(b"once", idempotency=idempotent("another"))
+
+
+async def test_second_request_while_the_first_runs_is_told_to_wait(
+    runtime: Runtime, put: Put
+) -> None:
+    async def impatient() -> AsyncIterator[bytes]:
+        yield b"a"
+        with pytest.raises(RequestInProgress):
+            await put(b"a", idempotency=idempotent())
+        yield b"b"
+
+    request = PutRequest(DEFAULT_TENANT, "films", "a", idempotency=idempotent())
+    await put_object(runtime, request, impatient())
+    assert await read_back(runtime) == b"ab"
+
+
+async def test_failed_upload_frees_its_idempotency_key(runtime: Runtime, put: Put) -> None:
+    with pytest.raises(IncompleteBody):
+        await put(b"x", declared_size_bytes=5, idempotency=idempotent())
+    await runtime.tasks.drain(5)
+    assert (await put(b"x", idempotency=idempotent())).created
+
+
+async def test_lost_answer_of_create_multipart_goes_on_under_a_fresh_key(
+    runtime: Runtime,
+    blobs: FakeBlobStore,
+    metadata: FakeMetadata,
+    put: Put,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    create = blobs.create_multipart
+    lost: list[BlobKey] = []
+
+    async def lossy(key: BlobKey) -> MultipartId:
+        made = await create(key)
+        if not lost:
+            lost.append(key)
+            raise OutcomeUnknown
+        return made
+
+    monkeypatch.setattr(blobs, "create_multipart", lossy)
+    data = some_bytes(12 * MIB)
+    result = await put(data)
+    assert await read_back(runtime) == data
+    assert result.version.blob_key != lost[0]
+    upload = next(iter(metadata.uploads.uploads.values()))
+    assert [used.blob_key for used in upload.leftovers] == lost
+
+
+@pytest.mark.parametrize("applied", [True, False])
+async def test_lost_answer_of_complete_is_settled_by_head(
+    runtime: Runtime,
+    blobs: FakeBlobStore,
+    metadata: FakeMetadata,
+    put: Put,
+    monkeypatch: pytest.MonkeyPatch,
+    applied: bool,
+) -> None:
+    complete = blobs.complete
+
+    async def lossy(
+        key: BlobKey, multipart_id: MultipartId, parts: Sequence[Part], crc64nvme: bytes
+    ) -> None:
+        if applied:
+            await complete(key, multipart_id, parts, crc64nvme)
+        raise OutcomeUnknown
+
+    monkeypatch.setattr(blobs, "complete", lossy)
+    data = some_bytes(12 * MIB)
+    if applied:
+        await put(data)
+        assert await read_back(runtime) == data
+    else:
+        with pytest.raises(OutcomeUnknown):
+            await put(data)
+        await assert_nothing_left(runtime, blobs, metadata)
+
+
+async def test_upload_that_was_taken_over_stops_and_says_so(
+    runtime: Runtime, blobs: FakeBlobStore, metadata: FakeMetadata, put: Put
+) -> None:
+    async def paused() -> AsyncIterator[bytes]:
+        yield b"x"
+        upload = next(iter(metadata.uploads.uploads.values()))
+        assert await metadata.uploads.fence(upload.ref.id, "sweeper", 30) is not None
+        yield b"y"
+
+    with pytest.raises(Fenced):
+        await put_object(runtime, PutRequest(DEFAULT_TENANT, "films", "a"), paused())
+    await runtime.tasks.drain(5)
+    assert (
+        await metadata.versions.get_latest(
+            DEFAULT_TENANT, next(iter(metadata.buckets.buckets)), "a"
+        )
+        is None
+    )
+
+
+async def test_failed_part_ends_the_upload_and_leaves_nothing(
+    runtime: Runtime,
+    blobs: FakeBlobStore,
+    metadata: FakeMetadata,
+    put: Put,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    upload_part = blobs.upload_part
+
+    async def second_fails(
+        key: BlobKey, multipart_id: MultipartId, number: int, chunks: Sequence[bytes], crc: bytes
+    ) -> Part:
+        if number == 2:
+            raise StoreUnavailable
+        return await upload_part(key, multipart_id, number, chunks, crc)
+
+    monkeypatch.setattr(blobs, "upload_part", second_fails)
+    with pytest.raises(StoreUnavailable):
+        await put(some_bytes(23 * MIB))
+    await assert_nothing_left(runtime, blobs, metadata)
