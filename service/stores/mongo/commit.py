@@ -1,0 +1,165 @@
+"""The commit: the one transaction that makes a version visible.
+
+Inside, under one snapshot and in this order: the upload is still ours and `completing`; what the
+key names now; the bucket is there and active; nothing newer than `base_seq`; the preconditions
+hold. Then the upload's compare-and-set to `committed`, which takes the time and the new `seq` from
+the database's clock, ends the old entry of the key, inserts the version and appends the event.
+
+Whoever wins `undoing` (the owner, the sweeper, a bucket's deletion) changes the same upload
+document, so one of the two transactions aborts: that is what makes `undoing` proof. The event's id
+is the upload's, so no upload can ever announce two.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo import ReturnDocument
+
+from service.errors import BucketDeleting, BucketNotFound, Conflict, Fenced
+from service.model.bucket import BucketState
+from service.model.upload import Completion, Upload, UploadRef, UploadState
+from service.model.version import Version
+from service.stores.mongo.clock import NOW, literal
+from service.stores.mongo.documents import upload_out, version_in, version_out
+from service.stores.mongo.driver import Database, Document, Session
+from service.stores.mongo.errors import Guard
+from service.stores.mongo.versions import OBJECT, latest_of
+
+
+def owned(ref: UploadRef, *states: UploadState) -> Document:
+    """The filter of a step: this upload under this epoch and owner, in one of these states."""
+    allowed: Any = states[0].value if len(states) == 1 else {"$in": [s.value for s in states]}
+    return {"_id": ref.id, "epoch": ref.epoch, "owner": ref.owner, "state": allowed}
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One upload's commit; `run` is the body of the transaction, `landed` its read-back."""
+
+    database: Database
+    guard: Guard
+    ref: UploadRef
+    base_seq: int | None
+
+    async def run(self, session: Session) -> Upload:
+        """Raises Fenced, BucketNotFound, BucketDeleting, Conflict, PreconditionFailed."""
+        uploads = self.database["uploads"]
+        stored = await uploads.find_one(owned(self.ref, UploadState.COMPLETING), session=session)
+        if stored is None:
+            raise Fenced("the upload is not ours to commit")
+        upload = upload_out(stored)
+        current = await self._current(upload, session)
+        await self._check_bucket(upload, session)
+        self._check(upload, current)
+        committed = upload_out(await self._step(upload, current, session))
+        await self._replace(committed, current, session)
+        return committed
+
+    async def landed(self) -> Upload | None:
+        with self.guard.reading():
+            stored = await self.database["uploads"].find_one(owned(self.ref, UploadState.COMMITTED))
+        return upload_out(stored) if stored else None
+
+    async def _current(self, upload: Upload, session: Session) -> Document | None:
+        intent = upload.intent
+        found: Document | None = await self.database["versions"].find_one(
+            latest_of(intent.tenant, intent.bucket_id, intent.key), session=session
+        )
+        return found
+
+    async def _check_bucket(self, upload: Upload, session: Session) -> None:
+        intent = upload.intent
+        bucket = await self.database["buckets"].find_one(
+            {"_id": intent.bucket_id, "tenant": intent.tenant}, session=session
+        )
+        if bucket is None:
+            raise BucketNotFound
+        if bucket["state"] != BucketState.ACTIVE.value:
+            raise BucketDeleting
+
+    def _check(self, upload: Upload, current: Document | None) -> None:
+        if self.base_seq is not None and current and current["seq"] > self.base_seq:
+            raise Conflict("the key was changed after this upload was complete")
+        names_object = current is not None and current["kind"] == OBJECT
+        upload.intent.preconditions.check_write(
+            version_out(current) if current and names_object else None
+        )
+
+    async def _step(self, upload: Upload, current: Document | None, session: Session) -> Document:
+        """`completing` -> `committed`; the seq is greater than any that the key ever had."""
+        blob_key = upload.intent.blob_key
+        has_leftovers = any(used.blob_key != blob_key for used in upload.keys)
+        changes: Document = {
+            "state": UploadState.COMMITTED.value,
+            "committed_at": NOW,
+            "seq": {"$max": [current["seq"] + 1 if current else 1, {"$toLong": NOW}]},
+            "replaced": current is not None and current["kind"] == OBJECT,
+            "settled": not has_leftovers,
+            "leftovers": {
+                "$filter": {
+                    "input": "$keys",
+                    "as": "used",
+                    "cond": {"$ne": ["$$used.blob_key", literal(blob_key)]},
+                }
+            },
+        }
+        if has_leftovers:
+            changes["clean_at"] = NOW
+        stored: Document | None = await self.database["uploads"].find_one_and_update(
+            owned(self.ref, UploadState.COMPLETING),
+            [{"$set": changes}, {"$unset": ["lease_until"]}],
+            return_document=ReturnDocument.AFTER,
+            session=session,
+        )
+        if stored is None:
+            raise Fenced("the upload is not ours to commit")
+        return stored
+
+    async def _replace(self, upload: Upload, current: Document | None, session: Session) -> None:
+        versions = self.database["versions"]
+        if current is not None and current["kind"] == OBJECT:
+            await versions.update_one(
+                {"_id": current["_id"], "latest": True},
+                {"$set": {"latest": False, "dead_since": upload.committed_at}},
+                session=session,
+            )
+        elif current is not None:
+            await versions.delete_one({"_id": current["_id"], "latest": True}, session=session)
+        assert upload.completion is not None
+        version = version_in(_version_of(upload, upload.completion))
+        await versions.insert_one(version, session=session)
+        await self.database["events"].insert_one(_event_of(upload, version), session=session)
+
+
+def _version_of(upload: Upload, completion: Completion) -> Version:
+    intent = upload.intent
+    assert upload.seq is not None
+    assert upload.committed_at is not None
+    return Version(
+        id=intent.version_id,
+        tenant=intent.tenant,
+        bucket_id=intent.bucket_id,
+        key=intent.key,
+        blob_key=intent.blob_key,
+        size_bytes=completion.size_bytes,
+        digests=completion.digests,
+        facts=completion.facts,
+        seq=upload.seq,
+        created_at=upload.committed_at,
+        modified_at=upload.committed_at,
+    )
+
+
+def _event_of(upload: Upload, version: Document) -> Document:
+    return {
+        "_id": upload.ref.id,
+        "type": "object.created",
+        "tenant": upload.intent.tenant,
+        "bucket_id": upload.intent.bucket_id,
+        "key": upload.intent.key,
+        "seq": upload.seq,
+        "at": upload.committed_at,
+        "version": version,
+    }

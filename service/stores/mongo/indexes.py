@@ -1,0 +1,194 @@
+"""Every index and every query shape: the one table that says which query uses which index.
+
+Keys stand in equality–sort–range order. A shape names the fields of a filter with how they are
+compared (`=` also stands for a list of values), the sort, and the index; a test records every
+command that the stores send, finds its shape here and holds it against `explain`. A query that is
+not in the table is a bug.
+
+Partial and sparse filters are such that a query states them literally: any planner can see that
+the index covers it. Fields that mean "there is work" (`lease_until`, `clean_at`) exist only while
+there is, so their sparse indexes hold only work.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymongo import ASCENDING, IndexModel
+from pymongo.errors import CollectionInvalid
+
+from service.stores.mongo.driver import Database
+
+BY_ID = "_id_"
+COLLECTIONS = ("uploads", "versions", "buckets", "api_keys", "leases", "events", "meta")
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    collection: str
+    name: str
+    keys: tuple[str, ...]
+    unique: bool = False
+    sparse: bool = False
+    partial: dict[str, Any] | None = None
+
+    def model(self) -> IndexModel:
+        options: dict[str, Any] = {"name": self.name, "unique": self.unique}
+        if self.sparse:
+            options["sparse"] = True
+        if self.partial is not None:
+            options["partialFilterExpression"] = self.partial
+        return IndexModel([(key, ASCENDING) for key in self.keys], **options)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """filter: field -> `=` (or one of several), `<` (an upper bound), `>` (a lower one or both)."""
+
+    collection: str
+    query: str
+    filter: dict[str, str]
+    index: str
+    sort: tuple[str, ...] = field(default=())
+
+
+HELD = ("tenant", "idempotency.principal", "idempotency.key", "idempotency.ordinal")
+
+INDEXES = (
+    # One current entry of a key, be it an object or the tombstone of a delete: also what makes
+    # two commits of a new key collide.
+    Index(
+        "versions",
+        "latest",
+        ("tenant", "bucket_id", "key"),
+        unique=True,
+        partial={"latest": True},
+    ),
+    Index(
+        "versions",
+        "listing",
+        ("tenant", "bucket_id", "kind", "latest", "key"),
+        partial={"latest": True},
+    ),
+    Index("versions", "dead", ("kind", "latest", "dead_since"), partial={"latest": False}),
+    Index("versions", "tombstones", ("kind", "dead_since"), partial={"kind": "tombstone"}),
+    Index("uploads", "idempotency", HELD, unique=True, partial={"idempotency.held": True}),
+    Index("uploads", "lease", ("lease_until",), sparse=True),
+    Index("uploads", "clean", ("clean_at",), sparse=True),
+    Index("uploads", "bucket", ("tenant", "bucket_id", "state")),
+    Index("uploads", "settled", ("settled", "committed_at"), partial={"settled": True}),
+    Index("uploads", "state", ("state",)),
+    Index("buckets", "name", ("tenant", "name"), unique=True),
+    Index("api_keys", "tenant", ("tenant", "_id")),
+)
+
+_KEY = {"tenant": "=", "bucket_id": "=", "key": "="}
+_STEP = {"_id": "=", "epoch": "=", "owner": "=", "state": "="}
+
+SHAPES = (
+    Shape("versions", "the current entry of a key", _KEY | {"latest": "="}, "latest"),
+    Shape("versions", "one version", _KEY | {"_id": "=", "kind": "="}, BY_ID),
+    Shape("versions", "demote or replace", {"_id": "=", "latest": "="}, BY_ID),
+    Shape("versions", "by id", {"_id": "="}, BY_ID),
+    Shape(
+        "versions",
+        "a page of a listing",
+        {"tenant": "=", "bucket_id": "=", "kind": "=", "latest": "=", "key": ">"},
+        "listing",
+        sort=("key",),
+    ),
+    Shape(
+        "versions",
+        "whether a bucket has content",
+        {"tenant": "=", "bucket_id": "=", "kind": "=", "latest": "="},
+        "listing",
+    ),
+    Shape(
+        "versions",
+        "dead for long enough",
+        {"kind": "=", "latest": "=", "dead_since": "<"},
+        "dead",
+        sort=("dead_since",),
+    ),
+    Shape("versions", "forget a dead one", {"_id": "=", "kind": "=", "latest": "="}, BY_ID),
+    Shape(
+        "versions",
+        "old tombstones",
+        {"kind": "=", "dead_since": "<"},
+        "tombstones",
+        sort=("dead_since",),
+    ),
+    Shape("versions", "forget tombstones", {"_id": "=", "kind": "="}, BY_ID),
+    Shape(
+        "uploads",
+        "the holder of an idempotency key",
+        dict.fromkeys(HELD, "=") | {"idempotency.held": "="},
+        "idempotency",
+    ),
+    Shape("uploads", "by id", {"_id": "="}, BY_ID),
+    Shape("uploads", "admit", {"_id": "=", "absent": "="}, BY_ID),
+    Shape("uploads", "a step", _STEP, BY_ID),
+    Shape("uploads", "save a multipart's id", _STEP | {"keys.blob_key": "="}, BY_ID),
+    Shape("uploads", "fence, forget, clean", {"_id": "=", "state": "="}, BY_ID),
+    Shape("uploads", "take over", {"_id": "=", "state": "=", "lease_until": "<"}, BY_ID),
+    Shape("uploads", "expired leases", {"lease_until": "<"}, "lease", sort=("lease_until",)),
+    Shape("uploads", "due for cleaning", {"clean_at": "<"}, "clean", sort=("clean_at",)),
+    Shape(
+        "uploads",
+        "unfinished in a bucket",
+        {"tenant": "=", "bucket_id": "=", "state": "="},
+        "bucket",
+    ),
+    Shape(
+        "uploads",
+        "settled long ago",
+        {"settled": "=", "committed_at": "<"},
+        "settled",
+        sort=("committed_at",),
+    ),
+    Shape("uploads", "forget settled ones", {"_id": "=", "settled": "="}, BY_ID),
+    Shape("uploads", "count of a state", {"state": "="}, "state"),
+    Shape("buckets", "insert", {"_id": "=", "absent": "="}, BY_ID),
+    Shape("buckets", "by name", {"tenant": "=", "name": "="}, "name"),
+    Shape("buckets", "list", {"tenant": "=", "name": ">"}, "name", sort=("name",)),
+    Shape("buckets", "by id", {"_id": "=", "tenant": "="}, BY_ID),
+    Shape("buckets", "change of state", {"_id": "=", "tenant": "=", "state": "="}, BY_ID),
+    Shape(
+        "buckets",
+        "change of settings",
+        {"_id": "=", "tenant": "=", "state": "=", "revision": "="},
+        BY_ID,
+    ),
+    Shape("api_keys", "by id", {"_id": "="}, BY_ID),
+    Shape("api_keys", "of a tenant", {"_id": "=", "tenant": "="}, BY_ID),
+    Shape("api_keys", "revoke", {"_id": "=", "tenant": "=", "revoked_at": "="}, BY_ID),
+    Shape("api_keys", "list", {"tenant": "=", "_id": ">"}, "tenant", sort=("_id",)),
+    Shape("leases", "extend or release", {"_id": "=", "owner": "="}, BY_ID),
+    Shape("leases", "take one that ran out", {"_id": "=", "lease_until": "<"}, BY_ID),
+    Shape("events", "by id", {"_id": "="}, BY_ID),
+    Shape("meta", "by id", {"_id": "="}, BY_ID),
+)
+
+
+async def ensure_indexes(database: Database) -> None:
+    """Make the collections and indexes that are missing; harmless where they are all there.
+
+    A transaction cannot be relied on to make a collection, hence all of them exist from the start.
+    """
+    present = set(await database.list_collection_names())
+    for name in COLLECTIONS:
+        if name not in present:
+            await _make(database, name)
+    for collection in COLLECTIONS:
+        models = [index.model() for index in INDEXES if index.collection == collection]
+        if models:
+            await database[collection].create_indexes(models)
+
+
+async def _make(database: Database, name: str) -> None:
+    """Another replica that starts at the same time may come first."""
+    try:
+        await database.create_collection(name)
+    except CollectionInvalid:
+        return

@@ -1,0 +1,62 @@
+"""The whole of the MongoDB engine: one client, five stores."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from service import settings
+from service.stores.mongo import schema
+from service.stores.mongo.api_keys import MongoKeyStore
+from service.stores.mongo.buckets import MongoBucketStore
+from service.stores.mongo.clock import read_clock
+from service.stores.mongo.driver import connect, open_database
+from service.stores.mongo.errors import Guard
+from service.stores.mongo.leases import MongoLeaseStore
+from service.stores.mongo.transactions import Transactions
+from service.stores.mongo.uploads import MongoUploadLedger
+from service.stores.mongo.versions import MongoVersionIndex
+
+MIGRATION_S = 3600.0
+"""Making an index, or a migration's step, takes as long as the data is large."""
+
+
+class MongoMetadata:
+    """`MetadataStore` over motor; made by `open_metadata`."""
+
+    def __init__(self, chosen: settings.Metadata) -> None:
+        self._client = connect(chosen)
+        self._database = open_database(self._client, chosen.database)
+        self._guard = Guard(chosen.timeout_s)
+        self._patient = Guard(MIGRATION_S)
+        self._transactions = Transactions(self._client)
+        self.versions = MongoVersionIndex(self._database, self._guard, self._transactions)
+        self.uploads = MongoUploadLedger(self._database, self._guard, self._transactions)
+        self.buckets = MongoBucketStore(self._database, self._guard)
+        self.keys = MongoKeyStore(self._database, self._guard)
+        self.leases = MongoLeaseStore(self._database, self._guard)
+
+    async def start(self) -> None:
+        with self._patient.writing():
+            await schema.prepare(self._database)
+
+    async def migrate(self) -> int:
+        with self._patient.writing():
+            return await schema.migrate(self._database)
+
+    async def ping(self) -> None:
+        with self._guard.reading():
+            await self._database.command("ping")
+
+    async def now(self) -> datetime:
+        with self._guard.reading():
+            return await read_clock(self._database)
+
+    async def close(self) -> None:
+        """Wait for transactions under way, then close the connections."""
+        await self._transactions.drain()
+        self._client.close()
+
+
+def open_metadata(chosen: settings.Metadata) -> MongoMetadata:
+    """The store, not connected yet: `start` is the first call that needs the server."""
+    return MongoMetadata(chosen)

@@ -1,0 +1,69 @@
+"""The schema's version in the database, and the steps from one to the next.
+
+`meta` holds {_id: "schema", version}. Only `migrate` changes the version of a database that has
+data; a service of another release refuses to start rather than guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from pymongo import ReturnDocument
+
+from service.errors import SchemaMismatch
+from service.stores.mongo.driver import Database
+from service.stores.mongo.indexes import ensure_indexes
+
+SCHEMA_VERSION = 1
+
+Step = Callable[[Database], Awaitable[None]]
+STEPS: Mapping[int, Step] = {}
+"""version -> what brings a database of that version to the next one; each may run twice."""
+
+
+async def _read_or_found(database: Database, version: int) -> int:
+    """The version in the database; a database without one is empty, and gets `version`."""
+    schema = await database["meta"].find_one_and_update(
+        {"_id": "schema"},
+        {"$setOnInsert": {"version": version}},
+        upsert=True,
+        return_document=ReturnDocument.AFTER,
+    )
+    return int(schema["version"])
+
+
+async def prepare(database: Database, *, version: int = SCHEMA_VERSION) -> None:
+    """Check the version, then make missing collections and indexes. Raises SchemaMismatch."""
+    found = await _read_or_found(database, version)
+    if found > version:
+        raise _too_new(found, version)
+    if found < version:
+        raise SchemaMismatch(
+            f"the database has schema {found}, this release needs {version}: "
+            "run `mediagate migrate`",
+            found=found,
+            needed=version,
+        )
+    await ensure_indexes(database)
+
+
+async def migrate(
+    database: Database, *, version: int = SCHEMA_VERSION, steps: Mapping[int, Step] = STEPS
+) -> int:
+    """Run the steps that are missing, one by one, each noted once it is done."""
+    found = await _read_or_found(database, version)
+    if found > version:
+        raise _too_new(found, version)
+    for at in range(found, version):
+        await steps[at](database)
+        await database["meta"].update_one({"_id": "schema"}, {"$set": {"version": at + 1}})
+    await ensure_indexes(database)
+    return version
+
+
+def _too_new(found: int, known: int) -> SchemaMismatch:
+    return SchemaMismatch(
+        f"the database has schema {found}, this release knows {known} only: run a newer release",
+        found=found,
+        needed=known,
+    )
