@@ -15,6 +15,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
+    EnvSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
@@ -113,22 +114,35 @@ class _TomlSource(PydanticBaseSettingsSource):
             return tomllib.load(file)
 
 
+SECRETS = (
+    ("s3", "access_key"),
+    ("s3", "secret_key"),
+    ("metadata", "url"),
+    ("auth", "root_key"),
+)
+"""Settings that may also be read from a file, by `…_FILE`."""
+
+
+class _EnvSource(EnvSettingsSource):
+    """The environment without the `…_FILE` names, which would look like unknown settings."""
+
+    def __call__(self) -> dict[str, Any]:
+        found = super().__call__()
+        for group, name in SECRETS:
+            if isinstance(found.get(group), dict):
+                found[group].pop(f"{name}_file", None)
+        return found
+
+
 class _SecretFileSource(PydanticBaseSettingsSource):
     """`MEDIAGATE_S3__SECRET_KEY_FILE=/run/secrets/s3` sets `s3.secret_key` to what it holds."""
-
-    SECRETS = (
-        ("s3", "access_key"),
-        ("s3", "secret_key"),
-        ("metadata", "url"),
-        ("auth", "root_key"),
-    )
 
     def get_field_value(self, field: Any, field_name: str) -> tuple[Any, str, bool]:
         return None, field_name, False
 
     def __call__(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for group, name in self.SECRETS:
+        for group, name in SECRETS:
             path = os.environ.get(f"MEDIAGATE_{group}__{name}_FILE".upper())
             if path:
                 found.setdefault(group, {})[name] = Path(path).read_text().strip()
@@ -137,7 +151,7 @@ class _SecretFileSource(PydanticBaseSettingsSource):
 
 class Settings(BaseSettings):
     model_config = SettingsConfigDict(
-        env_prefix="MEDIAGATE_", env_nested_delimiter="__", frozen=True, extra="ignore"
+        env_prefix="MEDIAGATE_", env_nested_delimiter="__", frozen=True, extra="forbid"
     )
 
     http: Http = Http()
@@ -160,7 +174,7 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (
             init_settings,
-            env_settings,
+            _EnvSource(settings_cls),
             _SecretFileSource(settings_cls),
             _TomlSource(settings_cls),
         )
