@@ -19,8 +19,7 @@ from pymongo import ReturnDocument
 
 from service.errors import BucketDeleting, BucketNotFound, Conflict, Fenced
 from service.model.bucket import BucketState
-from service.model.upload import Completion, Upload, UploadRef, UploadState
-from service.model.version import Version
+from service.model.upload import Upload, UploadRef, UploadState
 from service.stores.mongo.clock import NOW, literal
 from service.stores.mongo.documents import upload_out, version_in, version_out
 from service.stores.mongo.driver import Database, Document, Session
@@ -127,29 +126,9 @@ class Commit:
             )
         elif current is not None:
             await versions.delete_one({"_id": current["_id"], "latest": True}, session=session)
-        assert upload.completion is not None
-        version = version_in(_version_of(upload, upload.completion))
+        version = version_in(upload.version())
         await versions.insert_one(version, session=session)
         await self.database["events"].insert_one(_event_of(upload, version), session=session)
-
-
-def _version_of(upload: Upload, completion: Completion) -> Version:
-    intent = upload.intent
-    assert upload.seq is not None
-    assert upload.committed_at is not None
-    return Version(
-        id=intent.version_id,
-        tenant=intent.tenant,
-        bucket_id=intent.bucket_id,
-        key=intent.key,
-        blob_key=intent.blob_key,
-        size_bytes=completion.size_bytes,
-        digests=completion.digests,
-        facts=completion.facts,
-        seq=upload.seq,
-        created_at=upload.committed_at,
-        modified_at=upload.committed_at,
-    )
 
 
 def _event_of(upload: Upload, version: Document) -> Document:

@@ -135,7 +135,7 @@ def completion_out(document: Document) -> Completion:
 def intent_in(intent: Intent) -> Document:
     """The intent's fields lie at the top of the upload's document.
 
-    `idempotency.held` is what the unique index looks at; `undone` takes it away.
+    `idempotency.held` is what the unique index looks at; `undone` removes `idempotency`.
     """
     document: Document = {
         "_id": intent.id,

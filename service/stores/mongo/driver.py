@@ -8,6 +8,7 @@ read from the environment when motor is first imported, so it is set here, just 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from motor.motor_asyncio import (
     AsyncIOMotorDatabase,
 )
 from pymongo import ReadPreference
+from pymongo.monitoring import CommandListener
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
@@ -43,10 +45,11 @@ MAX_SELECTION_S = 5.0
 """No primary for that long means 503; an election that takes longer is met by the next request."""
 
 
-def connect(metadata: settings.Metadata) -> Client:
+def connect(metadata: settings.Metadata, listeners: Sequence[CommandListener] = ()) -> Client:
     """A client that connects on its first use, and never waits without end.
 
-    The timeout of each call is set by `errors.Guard`; what is set here bounds the parts of it.
+    listeners: told of every command. The timeout of each call is set by `errors.Guard`; what is
+    set here bounds the parts of it.
     """
     patience_ms = round(min(metadata.timeout_s, MAX_SELECTION_S) * 1000)
     return AsyncIOMotorClient(
@@ -57,6 +60,7 @@ def connect(metadata: settings.Metadata) -> Client:
         timeoutMS=round(metadata.timeout_s * 1000),
         retryWrites=True,
         retryReads=True,
+        event_listeners=list(listeners),
     )
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+
+from pymongo.monitoring import CommandListener
 
 from service import settings
 from service.stores.mongo import schema
@@ -23,8 +26,10 @@ MIGRATION_S = 3600.0
 class MongoMetadata:
     """`MetadataStore` over motor; made by `open_metadata`."""
 
-    def __init__(self, chosen: settings.Metadata) -> None:
-        self._client = connect(chosen)
+    def __init__(
+        self, chosen: settings.Metadata, listeners: Sequence[CommandListener] = ()
+    ) -> None:
+        self._client = connect(chosen, listeners)
         self._database = open_database(self._client, chosen.database)
         self._guard = Guard(chosen.timeout_s)
         self._patient = Guard(MIGRATION_S)

@@ -137,7 +137,7 @@ class MongoUploadLedger:
         changes = {"state": UploadState.UNDONE.value, "clean_at": in_future(look_again_s)}
         await self._step(
             owned(ref, UploadState.UNDOING),
-            [{"$set": changes}, {"$unset": ["lease_until", "idempotency.held"]}],
+            [{"$set": changes}, {"$unset": ["lease_until", "idempotency"]}],
         )
 
     async def get(self, upload: UploadId) -> Upload | None:

@@ -15,6 +15,7 @@ from pymongo import ASCENDING, ReturnDocument
 from service.model.ids import BucketId, TenantId, VersionId, new_id
 from service.model.preconditions import Preconditions
 from service.model.version import Version
+from service.protocol.prefixes import successor
 from service.stores.mongo.clock import NOW, read_past
 from service.stores.mongo.documents import version_in, version_out
 from service.stores.mongo.driver import Database, Document, Session
@@ -22,27 +23,11 @@ from service.stores.mongo.errors import Guard
 from service.stores.mongo.transactions import Transactions
 
 OBJECT, TOMBSTONE = "object", "tombstone"
-LAST_CODE_POINT, FIRST_SURROGATE, AFTER_SURROGATES = 0x10FFFF, 0xD800, 0xE000
 
 
 def latest_of(tenant: TenantId, bucket: BucketId, key: str) -> Document:
     """The filter for the current entry of a key, an object or a tombstone."""
     return {"tenant": tenant, "bucket_id": bucket, "key": key, "latest": True}
-
-
-def successor(prefix: str) -> str | None:
-    """The least string greater than all strings with this prefix; None where there is none.
-
-    UTF-8 order is the order of code points, and surrogates are none.
-    """
-    for length in range(len(prefix), 0, -1):
-        point = ord(prefix[length - 1])
-        if point < LAST_CODE_POINT:
-            following = point + 1
-            if following == FIRST_SURROGATE:
-                following = AFTER_SURROGATES
-            return prefix[: length - 1] + chr(following)
-    return None
 
 
 class MongoVersionIndex:
