@@ -306,11 +306,20 @@ class LeaseStore(Protocol):
 class MetadataStore(Protocol):
     """The whole of one metadata engine: what the composition root opens and closes."""
 
-    versions: VersionIndex
-    uploads: UploadLedger
-    buckets: BucketStore
-    keys: KeyStore
-    leases: LeaseStore
+    @property
+    def versions(self) -> VersionIndex: ...
+
+    @property
+    def uploads(self) -> UploadLedger: ...
+
+    @property
+    def buckets(self) -> BucketStore: ...
+
+    @property
+    def keys(self) -> KeyStore: ...
+
+    @property
+    def leases(self) -> LeaseStore: ...
 
     async def start(self) -> None:
         """Check `schema_version` and make what is missing.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -96,7 +97,7 @@ class Metrics:
         """Counts a part while it is being sent."""
         return self.parts_in_flight.track_inprogress()
 
-    def set_ledger(self, counts: Mapping[str, int]) -> None:
+    def set_ledger(self, counts: Mapping[Any, int]) -> None:
         """counts: uploads by state; a state that is missing has none."""
         self.ledger_uploads.clear()
         for state, count in counts.items():

@@ -17,7 +17,7 @@ from aiohttp import web
 from service.model.api_key import Scope
 from service.protocol.names import decode_path, validate_bucket_name, validate_key
 from service.usecases.authorize import authorize
-from service.web import operations
+from service.web import buckets, keys, operations
 from service.web.auth import authenticated
 from service.web.expect import later
 from service.web.middleware import Handler
@@ -50,6 +50,14 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", operations.get_health, None),
     Route("GET", "/readyz", operations.get_readiness, None),
     Route("GET", "/metrics", operations.get_metrics, None),
+    Route("GET", "/v1/buckets", buckets.get_buckets, Scope.LIST),
+    Route("PUT", BUCKET, buckets.put_bucket, Scope.ADMIN),
+    Route("GET", BUCKET, buckets.get_one_bucket, Scope.LIST),
+    Route("PATCH", BUCKET, buckets.patch_bucket, Scope.ADMIN),
+    Route("DELETE", BUCKET, buckets.delete_one_bucket, Scope.ADMIN),
+    Route("POST", "/v1/keys", keys.post_key, Scope.ADMIN),
+    Route("GET", "/v1/keys", keys.get_keys, Scope.ADMIN),
+    Route("DELETE", "/v1/keys/{id}", keys.delete_key, Scope.ADMIN),
 )
 
 

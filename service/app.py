@@ -1,0 +1,105 @@
+"""The composition root: settings -> stores -> runtime -> application.
+
+Everything that lives as long as the process is made and ended here, in cleanup contexts, in reverse
+order at the end: workers are cancelled, commits and undos under way are waited for, stores closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+
+import structlog
+from aiohttp import web
+
+from service.settings import Settings
+from service.stores.mongo.metadata import open_metadata
+from service.stores.s3.blob_store import open_blob_store
+from service.stores.wrappers import metered_blobs, metered_metadata
+from service.telemetry.metrics import Metrics
+from service.usecases.authenticate import Authenticator
+from service.usecases.byte_budget import ByteBudget
+from service.usecases.readiness import Readiness
+from service.usecases.runtime import Runtime
+from service.usecases.tasks import Tasks
+from service.web.cors import allow_origin, answer_preflight
+from service.web.json import MAX_BODY_BYTES
+from service.web.middleware import observe, stamp, tell_problems
+from service.web.routes import add_routes
+from service.web.state import AUTHENTICATOR, READINESS, RUNTIME
+from service.workers.sweeper import run_sweeper
+
+log = structlog.get_logger()
+
+Opener = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
+
+
+@asynccontextmanager
+async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+    """Stores that answer, with their bucket and indexes; closed at the end, tasks first.
+
+    Raises StoreUnavailable where a store does not answer, SchemaMismatch.
+    """
+    metrics = Metrics()
+    async with AsyncExitStack() as stack:
+        metadata = open_metadata(settings.metadata)
+        stack.push_async_callback(metadata.close)
+        await metadata.start()
+        blobs = await open_blob_store(settings.s3)
+        stack.push_async_callback(blobs.close)
+        await blobs.ensure_bucket()
+        budget = ByteBudget(settings.limits.byte_budget_bytes)
+        metrics.watch_budget(lambda: budget.used_bytes, budget.limit_bytes)
+        runtime = Runtime(
+            settings=settings,
+            blobs=metered_blobs(blobs, metrics),
+            metadata=metered_metadata(metadata, metrics),
+            budget=budget,
+            tasks=Tasks(),
+            metrics=metrics,
+        )
+        stack.push_async_callback(_drain, runtime)
+        yield runtime
+
+
+async def _drain(runtime: Runtime) -> None:
+    cancelled = await runtime.tasks.drain(runtime.settings.http.shutdown_grace_s)
+    if cancelled:
+        log.warning("tasks_left_to_the_sweeper", count=cancelled)
+
+
+def build_app(settings: Settings, opener: Opener = open_runtime) -> web.Application:
+    """The application, not started. opener: where its stores come from (tests bring fakes)."""
+    app = web.Application(
+        middlewares=[observe, tell_problems, answer_preflight], client_max_size=MAX_BODY_BYTES
+    )
+    app.on_response_prepare.append(stamp)
+    app.on_response_prepare.append(allow_origin)
+    add_routes(app)
+
+    async def stores(app: web.Application) -> AsyncIterator[None]:
+        async with opener(settings) as runtime:
+            abilities = await runtime.blobs.probe()
+            for problem in abilities.problems:
+                log.error("store_unfit", problem=problem)
+            app[RUNTIME] = runtime
+            app[AUTHENTICATOR] = Authenticator(runtime.metadata.keys, settings.auth)
+            app[READINESS] = Readiness(runtime.blobs, runtime.metadata, abilities.problems)
+            yield
+
+    app.cleanup_ctx.append(stores)
+    app.cleanup_ctx.append(_workers)
+    return app
+
+
+async def _workers(app: web.Application) -> AsyncIterator[None]:
+    runtime = app[RUNTIME]
+    if not runtime.settings.sweep.enabled:
+        yield
+        return
+    sweeper = asyncio.create_task(run_sweeper(runtime), name="sweeper")
+    yield
+    sweeper.cancel()
+    with suppress(asyncio.CancelledError):
+        await sweeper

@@ -1,0 +1,105 @@
+"""`/v1/keys`: API keys of the tenant, for administrators."""
+
+from __future__ import annotations
+
+from datetime import UTC
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from service.model.api_key import ApiKey, Scope
+from service.model.ids import KeyId
+from service.protocol.names import validate_bucket_name, validate_prefix
+from service.usecases.keys import NewKey, create_key, list_keys, revoke_key
+from service.web.json import Answer, Body, Timestamp, answer, read_body
+from service.web.pages import next_of, read_after, read_limit
+from service.web.state import AUTHENTICATOR, PRINCIPAL, TARGET, runtime_of
+from service.web.urls import absolute_url
+
+LISTING = "keys"
+Name = Annotated[
+    str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
+]
+Names = Annotated[
+    tuple[Annotated[str, StringConstraints(min_length=1)], ...], Field(max_length=100)
+]
+
+
+class KeyBody(Body):
+    name: Name
+    scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=len(Scope))]
+    buckets: Names = ()
+    prefixes: Names = ()
+    expires_at: AwareDatetime | None = None
+
+
+class KeyAnswer(Answer):
+    id: str
+    name: str
+    scopes: tuple[Scope, ...]
+    buckets: tuple[str, ...]
+    prefixes: tuple[str, ...]
+    created_at: Timestamp
+    expires_at: Timestamp | None
+    revoked_at: Timestamp | None
+
+
+class NewKeyAnswer(KeyAnswer):
+    """token: shown this once."""
+
+    token: str
+
+
+class KeyPage(Answer):
+    items: tuple[KeyAnswer, ...]
+    next: str | None
+
+
+async def post_key(request: web.Request) -> web.Response:
+    body = await read_body(request, KeyBody)
+    wanted = NewKey(
+        name=body.name,
+        scopes=frozenset(body.scopes),
+        buckets=tuple(validate_bucket_name(name) for name in body.buckets),
+        prefixes=tuple(validate_prefix(prefix) for prefix in body.prefixes),
+        expires_at=body.expires_at.astimezone(UTC) if body.expires_at else None,
+    )
+    key, token = await create_key(runtime_of(request), request[PRINCIPAL].tenant, wanted)
+    return answer(
+        NewKeyAnswer(**_shown(key).model_dump(mode="python"), token=token),
+        status=201,
+        headers={"Location": absolute_url(request, f"/v1/keys/{key.id}")},
+    )
+
+
+async def get_keys(request: web.Request) -> web.Response:
+    found, last = await list_keys(
+        runtime_of(request),
+        request[PRINCIPAL].tenant,
+        after=read_after(request, LISTING),
+        limit=read_limit(request),
+    )
+    cursor, headers = next_of(request, LISTING, last)
+    return answer(KeyPage(items=tuple(map(_shown, found)), next=cursor), headers=headers)
+
+
+async def delete_key(request: web.Request) -> web.Response:
+    """Revoke; refused by this process from the moment of the answer."""
+    key = KeyId(request[TARGET].id)
+    await revoke_key(runtime_of(request), request[PRINCIPAL].tenant, key)
+    request.config_dict[AUTHENTICATOR].revoked(key)
+    return web.Response(status=204)
+
+
+def _shown(key: ApiKey) -> KeyAnswer:
+    return KeyAnswer(
+        id=key.id,
+        name=key.name,
+        scopes=tuple(sorted(key.scopes)),
+        buckets=key.buckets,
+        prefixes=key.prefixes,
+        created_at=key.created_at,
+        expires_at=key.expires_at,
+        revoked_at=key.revoked_at,
+    )

@@ -1,0 +1,182 @@
+"""The listening server: what aiohttp's own lacks, and an orderly end.
+
+aiohttp has no timer for a request's head, no cap on connections, and tells broken requests in plain
+text; `Connection` adds that by overriding three methods of its protocol. A head must be complete
+`http.header_timeout_s` after the connection was made, or after the first bytes of the next request.
+
+End (SIGTERM, SIGINT): readiness says 503, then nothing new is accepted, requests in flight get
+`http.shutdown_grace_s`, what is left is cancelled; then the cleanup contexts run (workers, tasks,
+stores).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import structlog
+from aiohttp import http_parser, web
+from aiohttp.web_protocol import RequestHandler
+from aiohttp.web_request import BaseRequest
+
+from service import errors
+from service.model.ids import new_id
+from service.settings import Settings
+from service.telemetry.metrics import Metrics
+from service.web.problems import problem_of, problem_response
+from service.web.state import READINESS, REQUEST_ID, RUNTIME
+
+log = structlog.get_logger()
+
+_BACKLOG = 1024
+_MAX_NOTICE_S = 1.0
+"""How long readiness tells the end before connections are refused."""
+
+
+def require_c_parser() -> None:
+    """The pure Python parser is slower and laxer; a build without the C one must not serve."""
+    if http_parser.HttpRequestParser is http_parser.HttpRequestParserPy:
+        raise RuntimeError("aiohttp was installed without its C parser")
+
+
+class Connection(RequestHandler):
+    __slots__ = ("_head_timer",)
+
+    def __init__(self, manager: GuardedServer, **kwargs: Any) -> None:
+        super().__init__(manager, **kwargs)
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        server = self._manager
+        assert isinstance(server, GuardedServer)
+        if len(server.connections) >= server.max_connections:
+            server.metrics.connections_refused.labels("too_many").inc()
+            self._manager = None  # connection_lost has nothing to undo then
+            self._force_close = True
+            assert isinstance(transport, asyncio.Transport)
+            transport.abort()
+            return
+        super().connection_made(transport)
+        server.metrics.connections.inc()
+        self._start_head_timer()
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._stop_head_timer()
+        if isinstance(self._manager, GuardedServer):
+            self._manager.metrics.connections.dec()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        heads = self._request_count
+        super().data_received(data)
+        if self._request_count > heads:
+            self._stop_head_timer()
+        elif data and self._head_timer is None and self._waiter is not None:
+            self._start_head_timer()
+
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """A request that could not be parsed, or an error that passed the middlewares."""
+        if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
+            raise ConnectionResetError("the response was cut") from exc
+        if status == 400:
+            exc = errors.Invalid("this is no HTTP request that can be served")
+        else:
+            log.error("request_failed", exc_info=exc)
+        request_id = request.get(REQUEST_ID) or new_id()
+        response = problem_response(problem_of(exc or errors.MediagateError()), request_id)
+        response.headers["X-Request-Id"] = request_id
+        response.force_close()
+        return response
+
+    def _start_head_timer(self) -> None:
+        assert isinstance(self._manager, GuardedServer)
+        self._head_timer = self._loop.call_later(self._manager.header_timeout_s, self._head_is_late)
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_is_late(self) -> None:
+        self._head_timer = None
+        if isinstance(self._manager, GuardedServer):
+            self._manager.metrics.connections_refused.labels("slow_head").inc()
+        self.force_close()
+
+
+class GuardedServer(web.Server):
+    """aiohttp's server, making our connections."""
+
+    def __init__(self, plain: web.Server, settings: Settings, metrics: Metrics) -> None:
+        super().__init__(
+            plain.request_handler,
+            request_factory=plain.request_factory,
+            handler_cancellation=True,
+        )
+        http, limits = settings.http, settings.limits
+        self.metrics = metrics
+        self.header_timeout_s = http.header_timeout_s
+        self.max_connections = limits.max_connections
+        self._options: dict[str, Any] = {
+            "auto_decompress": False,  # uploads are kept as they come (a gzip bomb stays small)
+            "keepalive_timeout": http.keepalive_timeout_s,
+            "max_line_size": limits.max_header_bytes,
+            "max_field_size": limits.max_header_bytes,
+            "access_log": None,  # the middleware logs, with the route instead of the path
+        }
+
+    def __call__(self) -> RequestHandler:
+        return Connection(self, loop=self._loop, **self._options)
+
+
+class Runner(web.AppRunner):
+    def __init__(self, app: web.Application, settings: Settings) -> None:
+        # 0 would mean for ever to aiohttp.
+        super().__init__(app, shutdown_timeout=max(settings.http.shutdown_grace_s, 0.01))
+        self._settings = settings
+
+    async def _make_server(self) -> web.Server:
+        plain = await super()._make_server()
+        return GuardedServer(plain, self._settings, self.app[RUNTIME].metrics)
+
+
+async def serve(
+    app: web.Application, settings: Settings, *, ready: Callable[[str], None] | None = None
+) -> None:
+    """Serve until SIGTERM or SIGINT, then end in order.
+
+    ready: called with the base URL once connections are accepted (port 0 is resolved in it).
+    """
+    require_c_parser()
+    stop = _stop_signals()
+    runner = Runner(app, settings)
+    try:
+        await runner.setup()
+        site = web.TCPSite(runner, settings.http.host, settings.http.port, backlog=_BACKLOG)
+        await site.start()
+        log.info("serving", url=site.name)
+        if ready:
+            ready(site.name)
+        await stop.wait()
+        log.info("draining", grace_s=settings.http.shutdown_grace_s)
+        app[READINESS].draining = True
+        await asyncio.sleep(min(_MAX_NOTICE_S, settings.http.shutdown_grace_s / 10))
+    finally:
+        await runner.cleanup()
+    log.info("stopped")
+
+
+def _stop_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
