@@ -34,7 +34,7 @@ from service.model.upload import (
     UploadState,
 )
 from service.model.version import ObjectFacts, Version
-from service.protocol.media_types import matches
+from service.protocol.media_types import matches_any
 from service.stores.blob_layout import new_blob_key
 from service.usecases.digests import BodyDigests
 from service.usecases.leases import kept_lease
@@ -119,7 +119,7 @@ async def _open_bucket(runtime: Runtime, request: PutRequest) -> Bucket:
     if bucket.state is BucketState.DELETING:
         raise BucketDeleting(f"bucket {request.bucket!r} is being deleted")
     allowed = bucket.settings.allowed_content_types
-    if allowed and not matches(request.facts.content_type, allowed):
+    if allowed and not matches_any(request.facts.content_type, allowed):
         raise UnsupportedMedia(
             f"bucket {request.bucket!r} does not take {request.facts.content_type}",
             allowed_content_types=list(allowed),
