@@ -63,7 +63,7 @@ def essence(content_type: str) -> str:
     return content_type.partition(";")[0].strip(" \t").lower()
 
 
-def matches(content_type: str, patterns: Iterable[str]) -> bool:
+def matches_any(content_type: str, patterns: Iterable[str]) -> bool:
     """Whether it is one of `image/png`, `image/*`, `*/*`; parameters do not count."""
     name = essence(content_type)
     family = name.partition("/")[0]
