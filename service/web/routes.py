@@ -17,7 +17,7 @@ from aiohttp import web
 from service.model.api_key import Scope
 from service.protocol.names import decode_path, validate_bucket_name, validate_key
 from service.usecases.authorize import authorize
-from service.web import buckets, keys, operations
+from service.web import buckets, downloads, keys, listing, metadata, operations
 from service.web.auth import authenticated
 from service.web.expect import later
 from service.web.middleware import Handler
@@ -55,6 +55,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", BUCKET, buckets.get_one_bucket, Scope.LIST),
     Route("PATCH", BUCKET, buckets.patch_bucket, Scope.ADMIN),
     Route("DELETE", BUCKET, buckets.delete_one_bucket, Scope.ADMIN),
+    Route("GET", OBJECTS, listing.get_objects, Scope.LIST, prefix="prefix"),
+    Route("GET", OBJECT, downloads.get_object, Scope.READ),
+    Route("GET", METADATA, metadata.get_metadata, Scope.READ),
     Route("POST", "/v1/keys", keys.post_key, Scope.ADMIN),
     Route("GET", "/v1/keys", keys.get_keys, Scope.ADMIN),
     Route("DELETE", "/v1/keys/{id}", keys.delete_key, Scope.ADMIN),
