@@ -7,7 +7,7 @@ order at the end: workers are cancelled, commits and undos under way are waited 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
@@ -26,7 +26,7 @@ from service.usecases.tasks import Tasks
 from service.web.cors import allow_origin, answer_preflight
 from service.web.json import MAX_BODY_BYTES
 from service.web.middleware import observe, stamp, tell_problems
-from service.web.routes import add_routes
+from service.web.routes import ROUTES, Route, add_routes
 from service.web.state import AUTHENTICATOR, READINESS, RUNTIME
 from service.workers.sweeper import run_sweeper
 
@@ -69,14 +69,16 @@ async def _drain(runtime: Runtime) -> None:
         log.warning("tasks_left_to_the_sweeper", count=cancelled)
 
 
-def build_app(settings: Settings, opener: Opener = open_runtime) -> web.Application:
+def build_app(
+    settings: Settings, opener: Opener = open_runtime, routes: Iterable[Route] = ROUTES
+) -> web.Application:
     """The application, not started. opener: where its stores come from (tests bring fakes)."""
     app = web.Application(
         middlewares=[observe, tell_problems, answer_preflight], client_max_size=MAX_BODY_BYTES
     )
     app.on_response_prepare.append(stamp)
     app.on_response_prepare.append(allow_origin)
-    add_routes(app)
+    add_routes(app, routes)
 
     async def stores(app: web.Application) -> AsyncIterator[None]:
         async with opener(settings) as runtime:

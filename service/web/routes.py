@@ -64,7 +64,7 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
-def add_routes(app: web.Application, routes: Iterable[Route] = ROUTES) -> None:
+def add_routes(app: web.Application, routes: Iterable[Route]) -> None:
     for route in routes:
         path = route.path
         for name, pattern in _PATTERNS.items():

@@ -1,0 +1,107 @@
+"""The whole application on stores in memory, behind its real server on a loopback port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from aiohttp import ClientSession, web
+
+from service.app import build_app
+from service.model.api_key import Scope
+from service.model.ids import DEFAULT_TENANT
+from service.settings import MIB, Auth, Http, Limits, Settings, Sweep
+from service.telemetry.metrics import Metrics
+from service.usecases.byte_budget import ByteBudget
+from service.usecases.keys import NewKey, create_key
+from service.usecases.runtime import Runtime
+from service.usecases.tasks import Tasks
+from service.web.routes import ROUTES, Route
+from service.web.server import Runner
+from tests.fakes.blob_store import FakeBlobStore
+from tests.fakes.metadata import FakeMetadata
+
+ROOT_KEY = "mg_root_for_the_tests"
+ORIGIN = "https://app.example"
+
+
+@dataclass
+class Service:
+    """A running service. fetch: like aiohttp's request, with the root key unless told otherwise."""
+
+    url: str
+    port: int
+    app: web.Application
+    runtime: Runtime
+    blobs: FakeBlobStore
+    metadata: FakeMetadata
+    session: ClientSession
+
+    def fetch(self, method: str, path: str, *, key: str | None = ROOT_KEY, **kwargs: Any) -> Any:
+        headers = dict(kwargs.pop("headers", {}))
+        if key is not None:
+            headers.setdefault("Authorization", f"Bearer {key}")
+        return self.session.request(method, self.url + path, headers=headers, **kwargs)
+
+    async def make_key(self, *scopes: Scope, **limits: Any) -> str:
+        wanted = NewKey("test", frozenset(scopes), **limits)
+        return (await create_key(self.runtime, DEFAULT_TENANT, wanted))[1]
+
+
+Start = Callable[..., AbstractAsyncContextManager[Service]]
+
+
+def make_settings(**groups: Any) -> Settings:
+    return Settings(
+        **{
+            "http": Http(cors_origins=(ORIGIN,), shutdown_grace_s=1),
+            "limits": Limits(byte_budget_bytes=32 * MIB),
+            "auth": Auth(root_key=ROOT_KEY),
+            "sweep": Sweep(enabled=False),
+            **groups,
+        }
+    )
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, more_routes: tuple[Route, ...] = ()
+) -> AsyncIterator[Service]:
+    blobs, metadata = FakeBlobStore(), FakeMetadata()
+    runtime = Runtime(
+        settings,
+        blobs,
+        metadata,
+        ByteBudget(settings.limits.byte_budget_bytes),
+        Tasks(),
+        Metrics(),
+    )
+
+    @asynccontextmanager
+    async def opener(_settings: Settings) -> AsyncIterator[Runtime]:
+        yield runtime
+        await runtime.tasks.drain(1)
+
+    app = build_app(settings, opener, (*ROUTES, *more_routes))
+    runner = Runner(app, settings)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        async with ClientSession() as session:
+            yield Service(site.name, site.port, app, runtime, blobs, metadata, session)
+    finally:
+        await runner.cleanup()
+
+
+async def exchange(port: int, sent: bytes) -> bytes:
+    """Raw bytes to the service, and all it answers until it closes the connection."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(sent)
+        return await asyncio.wait_for(reader.read(), 5)
+    finally:
+        writer.close()

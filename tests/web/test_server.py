@@ -1,0 +1,187 @@
+"""Timers, caps, the parser, and the end of the service."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import ClientConnectionError, ClientSession, web
+
+from service.app import Opener, build_app
+from service.settings import Http, Limits, Settings
+from service.usecases.runtime import Runtime
+from service.web import server
+from service.web.routes import Route
+from service.web.state import READINESS
+from tests.web.serving import Service, Start, exchange, make_settings
+
+HEAD = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
+
+
+async def seconds_until_closed(port: int, *sent: bytes, every_s: float = 0.0) -> float:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    began = time.monotonic()
+    try:
+        for piece in sent:
+            writer.write(piece)
+            await asyncio.sleep(every_s)
+        await asyncio.wait_for(reader.read(), 5)
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
+    return time.monotonic() - began
+
+
+@pytest.mark.parametrize("sent", [(), (HEAD,), tuple(HEAD[i : i + 1] for i in range(20))])
+async def test_a_head_that_is_not_complete_in_time_is_cut_off(
+    start: Start, sent: tuple[bytes, ...]
+) -> None:
+    async with start(http=Http(header_timeout_s=0.3)) as service:
+        took = await seconds_until_closed(service.port, *sent, every_s=0.05)
+        assert 0.25 <= took < 2
+        assert 'refused_total{reason="slow_head"} 1.0' in service.runtime.metrics.render().decode()
+
+
+async def test_a_slow_second_head_is_cut_off_too(start: Start) -> None:
+    async with start(http=Http(header_timeout_s=0.3)) as service:
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(HEAD + b"\r\n")
+        assert b"200 OK" in await reader.readuntil(b"}")
+        await asyncio.sleep(0.4)  # idle between requests: that is keep-alive's timer
+        writer.write(HEAD)
+        assert await asyncio.wait_for(reader.read(), 2) == b""
+        writer.close()
+
+
+async def test_a_slow_body_is_not_taken_for_a_slow_head(start: Start) -> None:
+    async def read(request: web.Request) -> web.Response:
+        return web.Response(body=await request.read())
+
+    async with start(
+        Route("POST", "/echo", read, None), http=Http(header_timeout_s=0.2)
+    ) as service:
+        reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n")
+        for letter in b"slow":
+            await asyncio.sleep(0.15)
+            writer.write(bytes([letter]))
+        assert (await asyncio.wait_for(reader.readuntil(b"slow"), 2)).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
+async def test_connections_beyond_the_cap_are_refused_and_room_comes_back(start: Start) -> None:
+    async with start(limits=Limits(max_connections=2)) as service:
+        open_ones = [await asyncio.open_connection("127.0.0.1", service.port) for _ in range(2)]
+        await asyncio.sleep(0.05)
+        assert await seconds_until_closed(service.port) < 1
+        for _, writer in open_ones:
+            writer.close()
+        await asyncio.sleep(0.1)
+        async with service.fetch("GET", "/healthz") as response:
+            assert response.status == 200
+
+
+async def test_a_header_beyond_the_limit_is_400(start: Start) -> None:
+    async with start(limits=Limits(max_header_bytes=1024)) as service:
+        answer = await exchange(service.port, HEAD + b"X: " + b"x" * 3000 + b"\r\n\r\n")
+        assert b" 400 " in answer.split(b"\r\n")[0]
+        assert b"application/problem+json" in answer
+
+
+async def test_a_lost_client_cancels_its_handler_at_once(start: Start) -> None:
+    cancelled = asyncio.Event()
+    reached = asyncio.Event()
+
+    async def waits(request: web.Request) -> web.Response:
+        reached.set()
+        try:
+            await request.read()
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+        return web.Response()
+
+    async with start(Route("POST", "/waits", waits, None)) as service:
+        _, writer = await asyncio.open_connection("127.0.0.1", service.port)
+        writer.write(b"POST /waits HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n")
+        await reached.wait()
+        writer.close()
+        await asyncio.wait_for(cancelled.wait(), 1)
+
+
+async def test_bodies_are_not_decompressed(start: Start) -> None:
+    async def size(request: web.Request) -> web.Response:
+        return web.Response(text=str(len(await request.read())))
+
+    async with start(Route("POST", "/size", size, None)) as service:
+        body = gzip.compress(b"x" * 100_000)
+        headers = {"Content-Encoding": "gzip"}
+        async with service.fetch("POST", "/size", data=body, headers=headers) as response:
+            assert await response.text() == str(len(body))
+
+
+async def test_the_continue_is_left_to_who_reads_the_body(service: Service) -> None:
+    answer = await exchange(
+        service.port,
+        b"PUT /v1/buckets/films HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+        b"Content-Length: 2\r\nConnection: close\r\n\r\n{}",
+    )
+    assert answer.startswith(b"HTTP/1.1 401")
+    assert b"100 Continue" not in answer
+
+
+def test_the_c_parser_is_there() -> None:
+    server.require_c_parser()
+
+
+def test_without_the_c_parser_nothing_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    parser = server.http_parser
+    monkeypatch.setattr(parser, "HttpRequestParser", parser.HttpRequestParserPy)
+    with pytest.raises(RuntimeError, match="C parser"):
+        server.require_c_parser()
+
+
+async def test_sigterm_lets_a_request_end_and_refuses_new_ones(start: Start) -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+
+    async def waits(request: web.Request) -> web.Response:
+        reached.set()
+        await go_on.wait()
+        return web.Response(text="done")
+
+    settings = make_settings(http=Http(port=0, shutdown_grace_s=2))
+    async with start() as other:
+        opener = stores_of(other)
+        app = build_app(settings, opener, (Route("GET", "/waits", waits, None),))
+        urls: asyncio.Queue[str] = asyncio.Queue()
+        serving = asyncio.create_task(server.serve(app, settings, ready=urls.put_nowait))
+        url = await urls.get()
+        async with ClientSession() as session:
+            request = asyncio.create_task(session.get(url + "/waits"))
+            await reached.wait()
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.sleep(0.05)
+            assert app[READINESS].draining
+            await asyncio.sleep(0.4)
+            async with ClientSession() as late:
+                with pytest.raises(ClientConnectionError):
+                    await late.get(url + "/waits")
+            go_on.set()
+            async with await request as response:
+                assert await response.text() == "done"
+        await asyncio.wait_for(serving, 5)
+
+
+def stores_of(service: Service) -> Opener:
+    @asynccontextmanager
+    async def opener(_settings: Settings) -> AsyncIterator[Runtime]:
+        yield service.runtime
+
+    return opener
