@@ -43,9 +43,8 @@ async def get_objects(request: web.Request) -> web.Response:
 
 def read_query(request: web.Request) -> ListQuery:
     """Raises Invalid: a filter that is not understood would list what nobody asked for."""
-    names = list(request.query)
-    for name in names:
-        if name not in _KNOWN or names.count(name) > 1:
+    for name in request.query:
+        if name not in _KNOWN or len(request.query.getall(name)) > 1:
             raise Invalid("an unknown or repeated query parameter", parameter=name)
     try:
         # The framework leaves broken escapes as they are, which would name another prefix.
