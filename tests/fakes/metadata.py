@@ -405,7 +405,8 @@ class FakeBucketStore:
 
     async def remove(self, tenant: TenantId, bucket: BucketId) -> None:
         found = self.buckets.get(bucket)
-        if found is not None and found.state is BucketState.DELETING:
+        ours = found is not None and found.tenant == tenant
+        if ours and found.state is BucketState.DELETING:
             del self.buckets[bucket]
 
     def by_id(self, tenant: TenantId, bucket: BucketId) -> Bucket:
