@@ -45,6 +45,17 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+# What many types look like: any of these families may be meant by it.
+_TEXTUAL = frozenset(("text", "application", "message", "model"))
+_MAY_BE = {
+    "text/plain": _TEXTUAL,
+    "text/html": _TEXTUAL,
+    "text/xml": _TEXTUAL,
+    "image/svg+xml": _TEXTUAL,
+    "application/zip": frozenset(("application", "model")),
+    "application/gzip": frozenset(("application",)),
+}
+_TWINS = {"audio": "video", "video": "audio"}
 _TEXT_FORMATS = (("%PDF-", "application/pdf"), ("%!PS", "application/postscript"))
 
 
@@ -68,6 +79,23 @@ def matches_any(content_type: str, patterns: Iterable[str]) -> bool:
     name = essence(content_type)
     family = name.partition("/")[0]
     return any(pattern.lower() in (name, f"{family}/*", "*/*") for pattern in patterns)
+
+
+def contradicts(sniffed: str, patterns: Iterable[str]) -> bool:
+    """Whether bytes that look like `sniffed` can be nothing that the patterns allow.
+
+    JSON, CSV and programs look like plain text (or like HTML, where they quote some), office files
+    like zip, and a container such as MP4 holds sound or pictures.
+    """
+    allowed = [pattern.lower() for pattern in patterns]
+    family, _, name = sniffed.partition("/")
+    if matches_any(sniffed, allowed) or matches_any(
+        f"{_TWINS.get(family, family)}/{name}", allowed
+    ):
+        return False
+    return _MAY_BE.get(sniffed, frozenset()).isdisjoint(
+        pattern.partition("/")[0] for pattern in allowed
+    )
 
 
 def sniff(head: bytes) -> str | None:

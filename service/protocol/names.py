@@ -40,15 +40,6 @@ def decode_path(raw: str) -> str:
         raise InvalidKey("the path is not UTF-8") from error
 
 
-def key_of_path(raw_path: str, segments: int) -> str:
-    """The valid key at the end of a raw path, after its first `segments` segments.
-
-    `/v1/buckets/b/objects/a%20b` with 4 gives `a b`. Raises InvalidKey.
-    """
-    parts = raw_path.split("/", segments + 1)
-    return validate_key(decode_path(parts[segments + 1] if len(parts) > segments + 1 else ""))
-
-
 def validate_key(key: str) -> str:
     """Return the key as it is. Raises InvalidKey."""
     try:

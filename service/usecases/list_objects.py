@@ -88,7 +88,7 @@ async def _fill(runtime: Runtime, bucket: Bucket, walk: _Walk) -> None:
     examined, ask = 0, min(walk.room + 1, _LARGEST_SCAN)
     if walk.query.delimiter:
         # One scan may pass many small folders; how large they are shows soon.
-        ask = _LARGEST_SCAN
+        ask = min(10 * ask, _LARGEST_SCAN)
     while walk.place is not None and walk.room and examined < MAX_EXAMINED:
         ask = min(ask, MAX_EXAMINED - examined)
         versions = await runtime.metadata.versions.scan(

@@ -15,7 +15,7 @@ from service.errors import IncompleteBody, OutcomeUnknown, StoreUnavailable, Uns
 from service.model.bucket import Bucket
 from service.model.ids import BlobKey, MultipartId
 from service.model.upload import Part, Upload
-from service.protocol.media_types import SNIFF_BYTES, matches_any, sniff
+from service.protocol.media_types import SNIFF_BYTES, contradicts, sniff
 from service.stores.blob_layout import new_blob_key
 from service.usecases.digests import CRC64NVME, BodyDigests
 from service.usecases.part_plan import (
@@ -176,7 +176,7 @@ class BodyStorer:
         return self._digests.finish()
 
     def _refuse_unwanted_type(self, sniffed: str | None) -> None:
-        if self._allowed_types and sniffed and not matches_any(sniffed, self._allowed_types):
+        if self._allowed_types and sniffed and contradicts(sniffed, self._allowed_types):
             raise UnsupportedMedia(f"the body looks like {sniffed}: this bucket takes none")
 
 

@@ -8,6 +8,7 @@ from service.errors import Invalid
 from service.protocol.media_types import (
     DEFAULT,
     INLINE,
+    contradicts,
     essence,
     matches_any,
     may_show_inline,
@@ -114,3 +115,24 @@ def test_patterns_of_a_bucket_match_types():
     assert matches_any("image/png", ["*/*"])
     assert not matches_any("image/png", ["image/jpeg", "video/*"])
     assert not matches_any("image/png", [])
+
+
+@pytest.mark.parametrize(
+    ("sniffed", "patterns", "contradiction"),
+    [
+        ("image/png", ["image/*"], False),
+        ("image/png", ["image/jpeg"], True),
+        ("text/html", ["image/*"], True),
+        ("text/plain", ["image/*", "video/*"], True),
+        ("text/plain", ["application/json"], False),
+        ("text/html", ["application/json"], False),
+        ("image/svg+xml", ["image/png"], True),
+        ("application/zip", ["application/vnd.oasis.opendocument.text"], False),
+        ("application/zip", ["text/*"], True),
+        ("video/mp4", ["audio/mp4"], False),
+        ("audio/ogg", ["VIDEO/*"], False),
+        ("application/x-executable", ["application/json"], True),
+    ],
+)
+def test_only_what_cannot_be_meant_contradicts(sniffed, patterns, contradiction):
+    assert contradicts(sniffed, patterns) is contradiction
