@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from service.web.middleware import Handler
 from service.web.state import runtime_of
 
-METHODS = "GET, HEAD, PUT, POST, PATCH, DELETE"
+METHODS = ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE")
 EXPOSED = ", ".join(
     (
         "Accept-Ranges",
@@ -40,7 +40,7 @@ async def answer_preflight(request: web.Request, handler: Handler) -> web.Stream
     headers = {"Vary": "Origin, Access-Control-Request-Method, Access-Control-Request-Headers"}
     if _allowed(request):
         headers |= {
-            hdrs.ACCESS_CONTROL_ALLOW_METHODS: METHODS,
+            hdrs.ACCESS_CONTROL_ALLOW_METHODS: ", ".join(METHODS),
             hdrs.ACCESS_CONTROL_MAX_AGE: str(_MAX_AGE_S),
         }
         asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_HEADERS)

@@ -29,16 +29,16 @@ _CLIENT_GONE = 499
 """nginx's number for it: nobody is left to read a status."""
 
 
-def request_id_of(headers: object) -> str:
+def _request_id(request: web.Request) -> str:
     """The client's own id where it is harmless in logs and headers, else a fresh one."""
-    given = getattr(headers, "get", dict[str, str]().get)("X-Request-Id") or ""
+    given = request.headers.get("X-Request-Id", "")
     return given if _REQUEST_ID.fullmatch(given) else new_id()
 
 
 @web.middleware
 async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give the request an id, count it, log it."""
-    request[REQUEST_ID] = request_id_of(request.headers)
+    request[REQUEST_ID] = _request_id(request)
     structlog.contextvars.bind_contextvars(request_id=request[REQUEST_ID])
     started = time.perf_counter()
     status, sent_bytes = _CLIENT_GONE, None
@@ -117,8 +117,15 @@ def _cut(request: web.Request, error: Exception) -> ConnectionResetError:
 
 
 async def stamp(request: web.Request, response: web.StreamResponse) -> None:
-    """on_response_prepare: what every response carries."""
+    """on_response_prepare."""
     request[STARTED] = True
-    response.headers["X-Request-Id"] = request.get(REQUEST_ID) or new_id()
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers[hdrs.SERVER] = "mediagate"
+    response.headers.update(every_response(request.get(REQUEST_ID) or new_id()))
+
+
+def every_response(request_id: str) -> dict[str, str]:
+    """What every response carries."""
+    return {
+        "X-Request-Id": request_id,
+        "X-Content-Type-Options": "nosniff",
+        "Server": "mediagate",
+    }

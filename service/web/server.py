@@ -18,6 +18,7 @@ from typing import Any
 
 import structlog
 from aiohttp import http_parser, web
+from aiohttp.http_exceptions import BadHttpMethod
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
 
@@ -25,6 +26,8 @@ from service import errors
 from service.model.ids import new_id
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
+from service.web.cors import METHODS
+from service.web.middleware import every_response
 from service.web.problems import problem_of, problem_response
 from service.web.state import READINESS, REQUEST_ID, RUNTIME
 
@@ -86,14 +89,19 @@ class Connection(RequestHandler):
         """A request that could not be parsed, or an error that passed the middlewares."""
         if isinstance(exc, ConnectionError) or request.writer.output_size > 0:
             raise ConnectionResetError("the response was cut") from exc
-        if status == 400:
+        if isinstance(exc, BadHttpMethod):
+            exc = web.HTTPMethodNotAllowed("", METHODS)
+        elif status == 400:
             exc = errors.Invalid("this is no HTTP request that can be served")
         else:
             log.error("request_failed", exc_info=exc)
+        problem = problem_of(exc or errors.MediagateError())
         request_id = request.get(REQUEST_ID) or new_id()
-        response = problem_response(problem_of(exc or errors.MediagateError()), request_id)
-        response.headers["X-Request-Id"] = request_id
+        response = problem_response(problem, request_id)
+        response.headers.update(every_response(request_id))
         response.force_close()
+        if isinstance(self._manager, GuardedServer):
+            self._manager.metrics.request_done("unparsed", "OTHER", problem.status, 0.0)
         return response
 
     def _start_head_timer(self) -> None:

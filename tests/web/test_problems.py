@@ -88,6 +88,13 @@ async def test_a_wrong_method_is_405_with_allow(service: Service) -> None:
         assert response.headers["Allow"] == "GET,HEAD"
 
 
+async def test_a_method_that_nobody_knows_is_405(service: Service) -> None:
+    async with service.fetch("BREW", "/v1/buckets") as response:
+        await told(response, 405, "method_not_allowed")
+        assert "PUT" in response.headers["Allow"]
+        assert response.headers["Server"] == "mediagate"
+
+
 async def test_a_json_body_that_is_too_large_is_413(service: Service, bucket: str) -> None:
     body = b'{"cache_control": "' + b"x" * 70_000 + b'"}'
     headers = {"Content-Type": "application/json"}
