@@ -6,6 +6,7 @@ loggers (aiohttp, asyncio) come out in the same form.
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 
@@ -58,5 +59,8 @@ def _renderers(*, pretty: bool) -> list[Processor]:
 
 
 def _render_json(_logger: WrappedLogger, _name: str, event: EventDict) -> str:
-    """One line, whatever stands in the fields: orjson escapes CR and LF."""
-    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+    """One line, whatever stands in the fields: CR and LF are escaped."""
+    try:
+        return orjson.dumps(event, default=str).decode()
+    except TypeError:  # a lone surrogate, a number past 64 bits: slower, but never a lost line
+        return json.dumps(event, default=str)
