@@ -82,7 +82,8 @@ class BlobStore(Protocol):
     async def complete(
         self, key: BlobKey, multipart_id: MultipartId, parts: Sequence[Part], crc64nvme: bytes
     ) -> None:
-        """One attempt. Raises OutcomeUnknown for a lost answer and for NoSuchUpload alike.
+        """One attempt. Raises OutcomeUnknown for a lost answer and for NoSuchUpload alike,
+        StoreRefused for parts that make no blob.
 
         crc64nvme: of the whole blob, verified by the store where it can.
         """
@@ -101,8 +102,8 @@ class BlobStore(Protocol):
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
         """Bytes [start, end) of a blob, end > start, in chunks of up to 1 MiB.
 
-        Entering raises BlobMissing where there is no such blob. The iterator raises
-        StoreUnavailable when the connection breaks; it never ends early without an error.
+        Entering raises BlobMissing where there is no such blob, or a shorter one. The iterator
+        raises StoreUnavailable when the connection breaks; it never ends early without an error.
         """
 
     async def delete(self, key: BlobKey) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from awscrt import checksums
 
-from service.errors import BlobMissing, OutcomeUnknown, StoreUnavailable
+from service.errors import BlobMissing, OutcomeUnknown, StoreRefused, StoreUnavailable
 from service.model.blob import BlobFacts, PartChecksum, StoreAbilities
 from service.model.ids import BlobKey, MultipartId
 from service.model.upload import Part
@@ -81,7 +81,7 @@ class FakeBlobStore:
             raise OutcomeUnknown("NoSuchUpload")
         ordered = [multipart.parts[part.number] for part in parts]
         if any(len(data) < MIN_PART_BYTES for data in ordered[:-1]):
-            raise StoreUnavailable("EntityTooSmall")
+            raise StoreRefused("EntityTooSmall")
         self.blobs[key] = self._verified(ordered, crc64nvme)
         self._completed[multipart_id] = key
         del self.multiparts[multipart_id]
@@ -99,13 +99,11 @@ class FakeBlobStore:
     @asynccontextmanager
     async def read(self, key: BlobKey, start: int, end: int) -> AsyncIterator[AsyncIterator[bytes]]:
         data = self.blobs.get(key)
-        if data is None:
+        if data is None or end > len(data):
             raise BlobMissing
         yield self._chunks(data, start, end)
 
     async def _chunks(self, data: bytes, start: int, end: int) -> AsyncIterator[bytes]:
-        if end > len(data):
-            raise StoreUnavailable("the blob is shorter than the range")
         for position in range(start, end, self._chunk_bytes):
             yield data[position : min(end, position + self._chunk_bytes)]
 

@@ -80,6 +80,7 @@ BY_STATUS: dict[int, type[MediagateError]] = {
     403: StoreUnavailable,  # HEAD brings no code: our credentials, the operator's to mend
     404: BlobMissing,
     429: StoreUnavailable,
+    501: StoreRefused,
     507: StoreFull,
 }
 
