@@ -31,7 +31,7 @@ async def get_metadata(request: web.Request) -> web.Response:
     )
     headers: dict[str, str] = {
         hdrs.ETAG: format_etag(version.metadata_etag),
-        hdrs.CACHE_CONTROL: "no-cache",
+        hdrs.CACHE_CONTROL: "private, no-cache",
     }
     conditions = parse_preconditions(request.headers)
     outcome = evaluate_read(conditions, version.metadata_etag, version.modified_at)

@@ -217,7 +217,7 @@ async def test_conditions_are_answered_with_304_and_412(service, version, method
         if status == 304:
             assert body == b""
             assert found["ETag"] == tag
-            assert found["Cache-Control"] == "no-cache"
+            assert found["Cache-Control"] == "private, no-cache"
             assert "Content-Length" not in found
             assert "Content-Disposition" not in found
 
@@ -272,7 +272,7 @@ async def test_a_url_with_a_version_may_be_kept_for_ever(service, version):
     _, headers, _ = await get(service, f"a?version={version.id}")
     assert headers["Cache-Control"] == "private, max-age=31536000, immutable"
     _, headers, _ = await get(service)
-    assert headers["Cache-Control"] == "no-cache"
+    assert headers["Cache-Control"] == "private, no-cache"
     await store(service, DATA, cache_control="no-store")
     newer = await store(service, DATA, "b", cache_control="public, max-age=1")
     _, headers, _ = await get(service, f"b?version={newer.id}")
