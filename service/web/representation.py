@@ -69,7 +69,8 @@ def _cache_control(bucket: Bucket, version: Version, *, pinned: bool) -> str:
     """The object's own, else the bucket's, else: keep it, but ask each time.
 
     Without that last one a browser makes up a lifetime from Last-Modified and shows what was
-    overwritten. What took a key to read is private unless its owner says otherwise. A pinned URL may be kept for ever, unless the owner wants nothing kept.
+    overwritten. What took a key to read is private unless its owner says otherwise. A pinned URL
+    may be kept for ever, unless the owner wants nothing kept.
     """
     chosen = version.facts.cache_control or bucket.settings.cache_control
     if not pinned:
