@@ -1,0 +1,160 @@
+"""One HTTP session with the service: paths, the key, time limits, errors in our words."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+from aiohttp import (
+    ClientConnectorError,
+    ClientError,
+    ClientResponse,
+    ClientSession,
+    ClientTimeout,
+    ConnectionTimeoutError,
+    InvalidURL,
+    TCPConnector,
+)
+from pydantic import BaseModel, ValidationError
+from yarl import URL
+
+from service.client.patience import Notice, Patience
+from service.client.problems import UnexpectedAnswer, error_of, unreachable
+from service.errors import Invalid
+from service.protocol.names import validate_bucket_name, validate_key
+
+_PATH_SAFE = "/!$&'()*+,;=:@~"
+_MAX_JSON_BYTES = 64 << 20
+A = TypeVar("A", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """connect_s: until there is a connection. idle_s: the longest silence in a transfer.
+
+    request_s: a small request as a whole. patience_s: how long it is tried again without progress.
+    """
+
+    connect_s: float = 10
+    idle_s: float = 60
+    request_s: float = 60
+    patience_s: float = 60
+
+
+class Connection:
+    """Made inside a running loop; `close` it. on_retry: told before each pause."""
+
+    def __init__(
+        self, url: str, key: str, timeouts: Timeouts, on_retry: Notice | None = None
+    ) -> None:
+        self.base = _base(url)
+        self.timeouts = timeouts
+        self._on_retry = on_retry
+        # Bytes come as they are stored: nothing may be decoded on the way.
+        headers = {"Accept-Encoding": "identity", "User-Agent": "mediagate"}
+        if key:
+            headers["Authorization"] = f"Bearer {key}"
+        self._session = ClientSession(
+            connector=TCPConnector(limit=0),
+            headers=headers,
+            auto_decompress=False,
+            timeout=ClientTimeout(total=None, sock_connect=timeouts.connect_s),
+        )
+
+    @property
+    def transfer_timeout(self) -> ClientTimeout:
+        """For a body of any length: no end, but no long silence either."""
+        return ClientTimeout(
+            total=None,
+            sock_connect=self.timeouts.connect_s,
+            sock_read=self.timeouts.idle_s,
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+    def patience(self) -> Patience:
+        return Patience(self.timeouts.patience_s, self._on_retry)
+
+    @asynccontextmanager
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str] | None = None,
+        **more: Any,
+    ) -> AsyncIterator[ClientResponse]:
+        """A response of status 2xx. path: from the root, encoded. more: `data`, `expect100`, ….
+
+        Raises the error that the service tells, or Unreachable, also from inside the block.
+        """
+        url = URL(self.base + path + (f"?{urlencode(query)}" if query else ""), encoded=True)
+        with self.translated():
+            async with self._session.request(
+                method, url, headers=headers, allow_redirects=False, **more
+            ) as response:
+                if response.status >= 300:
+                    raise await error_of(response)
+                yield response
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """aiohttp's errors, and a TimeoutError, become Unreachable."""
+        try:
+            yield
+        except InvalidURL as error:
+            raise Invalid(f"{self.base!r} is no URL of a service") from error
+        except (ClientConnectorError, ConnectionTimeoutError) as error:
+            raise unreachable(error, self.base, connected=False) from error
+        except (ClientError, TimeoutError) as error:
+            raise unreachable(error, self.base, connected=True) from error
+
+    async def send(self, method: str, path: str, **more: Any) -> bytes:
+        """A small request; its whole answer."""
+        timeout = ClientTimeout(total=self.timeouts.request_s, sock_connect=self.timeouts.connect_s)
+        async with self.request(method, path, timeout=timeout, **more) as response:
+            body = await response.content.read(_MAX_JSON_BYTES)
+            while chunk := await response.content.read(_MAX_JSON_BYTES - len(body)):
+                body += chunk
+            return body
+
+    async def read(self, path: str, model: type[A], **more: Any) -> A:
+        """GET of JSON, tried again while the service is out of reach."""
+        patience = self.patience()
+        while True:
+            try:
+                return parse(await self.send("GET", path, **more), model)
+            except patience.errors as error:
+                await patience.wait(error)
+
+
+def parse(body: bytes, model: type[A]) -> A:
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise UnexpectedAnswer(
+            f"that is no answer of a Mediagate service: {where} {first['msg']}".strip()
+        ) from error
+
+
+def bucket_path(bucket: str) -> str:
+    return f"/v1/buckets/{validate_bucket_name(bucket)}"
+
+
+def object_path(bucket: str, key: str, resource: str = "objects") -> str:
+    """resource: `objects` for the bytes, `metadata` for the facts."""
+    return f"{bucket_path(bucket)}/{resource}/{quote(validate_key(key), safe=_PATH_SAFE)}"
+
+
+def _base(url: str) -> str:
+    parsed = URL(url)
+    if parsed.scheme not in ("http", "https") or not parsed.host:
+        raise Invalid(f"{url!r} is no http or https URL")
+    return url.rstrip("/")

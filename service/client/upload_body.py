@@ -1,0 +1,79 @@
+"""The body of one attempt at a PUT: its chunks, counted, summed and watched."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from service.client.answers import ObjectInfo
+from service.client.blocking import CHUNK_BYTES, BlockingThread
+from service.client.checksum import NAME, Crc64
+from service.client.patience import Progress
+from service.errors import Conflict
+
+
+class UploadBody:
+    """The chunks of one attempt, counted and summed; it can be iterated once."""
+
+    def __init__(
+        self,
+        chunks: AsyncIterator[bytes],
+        size_bytes: int | None,
+        progress: Progress,
+    ) -> None:
+        self.size_bytes = size_bytes
+        self.error: Exception | None = None
+        self._chunks = chunks
+        self._progress = progress
+        self._crc = Crc64()
+        self._sent_bytes = 0
+        self._started = False
+
+    def guard(self, idle: asyncio.Timeout, idle_s: float) -> None:
+        self._idle, self._idle_s = idle, idle_s
+        self._watch()
+
+    def check(self, info: ObjectInfo) -> None:
+        """Raises DigestMismatch unless what was stored is what was sent."""
+        self._crc.check(info.digest(NAME), f"mg://{info.bucket}/{info.key}")
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._started:
+            # aiohttp must never send the rest of a stream as if it were the whole.
+            raise RuntimeError("a body is sent once")
+        self._started = True
+        self._progress(0, self.size_bytes)
+        try:
+            self._idle.reschedule(None)
+            async for chunk in self._chunks:
+                self._crc.update(chunk)
+                self._watch()
+                yield chunk
+                self._sent_bytes += len(chunk)
+                self._progress(self._sent_bytes, self.size_bytes)
+                self._idle.reschedule(None)
+        except Exception as error:
+            self.error = error
+            raise
+        self._watch()
+
+    def _watch(self) -> None:
+        self._idle.reschedule(asyncio.get_running_loop().time() + self._idle_s)
+
+
+async def file_chunks(source: Path, size_bytes: int) -> AsyncIterator[bytes]:
+    """Exactly that many bytes. Opened for each attempt: the thread of an attempt that was given up
+    may still read."""
+    left_bytes = size_bytes
+    async with BlockingThread() as thread:
+        file = await thread.run(source.open, "rb")
+        try:
+            while left_bytes:
+                chunk: bytes = await thread.run(file.read, min(CHUNK_BYTES, left_bytes))
+                if not chunk:
+                    raise Conflict(f"{source} became shorter while it was sent")
+                left_bytes -= len(chunk)
+                yield chunk
+        finally:
+            file.close()
