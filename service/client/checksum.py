@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from awscrt import checksums
 
 from service.errors import DigestMismatch
 
 NAME = "crc64nvme"
+_BLOCK_BYTES = 1 << 20
 
 
 class Crc64:
@@ -22,3 +25,12 @@ class Crc64:
         """expected: 8 raw bytes, None where the service tells none. Raises DigestMismatch."""
         if expected is not None and expected != self._value.to_bytes(8, "big"):
             raise DigestMismatch(f"the bytes of {what} are not those that were sent ({NAME})")
+
+
+def crc_of_file(path: Path) -> Crc64:
+    """Blocks while it reads."""
+    crc = Crc64()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            crc.update(block)
+    return crc

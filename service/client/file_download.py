@@ -19,7 +19,7 @@ from service.client.connection import Connection
 from service.client.download import Download, Target, open_download
 from service.client.patience import Progress
 from service.client.problems import UnexpectedAnswer
-from service.errors import Conflict, DigestMismatch, PreconditionFailed
+from service.errors import Conflict, DigestMismatch, PreconditionFailed, RangeNotSatisfiable
 
 _ATTEMPTS = 3
 _VERSION = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
@@ -120,8 +120,8 @@ async def get_to_file(
         for _ in range(_ATTEMPTS - 1):
             try:
                 return await _attempt(thread, connection, target, path, progress)
-            except (DigestMismatch, PreconditionFailed):
-                # A part that a crash spoilt, or a version that was replaced: begin again.
+            except (DigestMismatch, RangeNotSatisfiable, PreconditionFailed):
+                # A part that was spoilt, or a version that was replaced: begin again.
                 continue
         return await _attempt(thread, connection, target, path, progress)
 
@@ -142,6 +142,11 @@ async def _attempt(
             part = await thread.run(_part_for, path, part, download)
             await _copy(thread, download, part, progress)
         await thread.run(part.finish, path, download.digests.get(NAME))
+    except RangeNotSatisfiable:
+        if part is not None:
+            await thread.run(part.path.unlink)
+        raise
+    else:
         return download
     finally:
         if part is not None:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from service.client.answers import ObjectInfo
 from service.client.blocking import BlockingThread
+from service.client.checksum import NAME, crc_of_file
 from service.client.connection import Connection, object_path, parse
 from service.client.patience import Patience, Progress
 from service.client.upload_body import UploadBody, file_chunks
@@ -91,6 +92,10 @@ async def put_file(
                 await patience.wait(error)
             else:
                 break
+        if not body.complete:
+            # The first answer told again: that attempt sent all, this one nothing.
+            crc = await thread.run(crc_of_file, source)
+            crc.check(info.digest(NAME), f"mg://{bucket}/{key}")
         if await thread.run(_state, source) != before:
             raise Conflict(f"{source} was changed while it was sent: what is stored may be mixed")
     return info
@@ -105,9 +110,17 @@ async def put_stream(
     progress: Progress,
 ) -> ObjectInfo:
     """Send chunks of unknown length, once. Nothing is read before the service wants it."""
+    path = object_path(bucket, key)
     headers = _headers(options, None, None)
-    body = UploadBody(source, None, progress)
-    return await _send(connection, object_path(bucket, key), headers, body)
+    patience = connection.patience()
+    while True:
+        body = UploadBody(source, None, progress)
+        try:
+            return await _send(connection, path, headers, body)
+        except patience.errors as error:
+            if body.started:
+                raise
+            await patience.wait(error)
 
 
 async def _send(
@@ -124,9 +137,12 @@ async def _send(
                 ) as response:
                     info = parse(await response.content.read(), ObjectInfo)
     except MediagateError as error:
+        if body.error is None:
+            raise
         # What the source raised reaches us as a broken connection.
-        raise body.error or error from body.error
-    body.check(info)
+        raise body.error from error
+    if body.complete:
+        body.check(info)
     return info
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import BinaryIO
 
 from service.client.answers import ObjectInfo
 from service.client.blocking import CHUNK_BYTES, BlockingThread
@@ -14,7 +15,11 @@ from service.errors import Conflict
 
 
 class UploadBody:
-    """The chunks of one attempt, counted and summed; it can be iterated once."""
+    """The chunks of one attempt, counted and summed; it can be iterated once.
+
+    started: the service wanted a chunk. complete: all of them were taken. error: what the source
+    raised.
+    """
 
     def __init__(
         self,
@@ -28,7 +33,8 @@ class UploadBody:
         self._progress = progress
         self._crc = Crc64()
         self._sent_bytes = 0
-        self._started = False
+        self.started = False
+        self.complete = False
 
     def guard(self, idle: asyncio.Timeout, idle_s: float) -> None:
         self._idle, self._idle_s = idle, idle_s
@@ -39,10 +45,10 @@ class UploadBody:
         self._crc.check(info.digest(NAME), f"mg://{info.bucket}/{info.key}")
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._started:
+        if self.started:
             # aiohttp must never send the rest of a stream as if it were the whole.
             raise RuntimeError("a body is sent once")
-        self._started = True
+        self.started = True
         self._progress(0, self.size_bytes)
         try:
             self._idle.reschedule(None)
@@ -56,6 +62,7 @@ class UploadBody:
         except Exception as error:
             self.error = error
             raise
+        self.complete = True
         self._watch()
 
     def _watch(self) -> None:
@@ -67,7 +74,7 @@ async def file_chunks(source: Path, size_bytes: int) -> AsyncIterator[bytes]:
     may still read."""
     left_bytes = size_bytes
     async with BlockingThread() as thread:
-        file = await thread.run(source.open, "rb")
+        file: BinaryIO = await thread.run(open, source, "rb")
         try:
             while left_bytes:
                 chunk: bytes = await thread.run(file.read, min(CHUNK_BYTES, left_bytes))
