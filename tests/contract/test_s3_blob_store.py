@@ -114,6 +114,17 @@ async def test_store_that_ignores_checksums_is_found_out(open_store: OpenStore) 
     assert taken.count("DELETE") >= 3  # each probe key is removed again
 
 
+@pytest.mark.parametrize("algorithm", list(PartChecksum))
+async def test_another_process_set_otherwise_completes_the_multipart(
+    s3_server: S3Server, open_store: OpenStore, algorithm: PartChecksum
+) -> None:
+    multipart = Multipart(await open_store(s3_server.settings(part_checksum=algorithm.value)))
+    await multipart.upload()
+    multipart.store = await open_store(s3_server.settings(part_checksum="auto"))
+    await multipart.complete()
+    assert await multipart.read_back() == multipart.data
+
+
 async def test_cancelled_reads_give_their_connections_back(
     s3_server: S3Server, open_store: OpenStore
 ) -> None:

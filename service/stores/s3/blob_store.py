@@ -15,7 +15,14 @@ from service.model.ids import BlobKey, MultipartId
 from service.model.upload import Part
 from service.settings import MIB, S3
 from service.stores.s3.blob_body import BlobBody
-from service.stores.s3.checksums import MEMBER, MULTIPART, checksum_of, decode_whole, encode
+from service.stores.s3.checksums import (
+    MEMBER,
+    MULTIPART,
+    as_listed,
+    checksum_of,
+    decode_whole,
+    encode,
+)
 from service.stores.s3.clients import Clients, open_clients
 from service.stores.s3.part_body import PartBody
 from service.stores.s3.probe import probe_store
@@ -108,21 +115,22 @@ class S3BlobStore:
                 Body=body,
                 **checksum.params,
             )
-        raw = None if checksum.algorithm is PartChecksum.MD5 else checksum.raw
-        return Part(number, len(body), answer["ETag"], raw)
+        return Part(number, len(body), answer["ETag"], checksum.kept)
 
     async def complete(
         self, key: BlobKey, multipart_id: MultipartId, parts: Sequence[Part], crc64nvme: bytes
     ) -> None:
+        # The parts tell what the multipart declared; this process may have been set otherwise.
+        listed = [as_listed(part) for part in parts]
         whole = {}
-        if self.part_checksum is PartChecksum.CRC64NVME:
+        if listed and MEMBER[PartChecksum.CRC64NVME] in listed[0]:
             whole = {"ChecksumCRC64NVME": encode(crc64nvme), "ChecksumType": "FULL_OBJECT"}
         async with s3_call(self._timeout_s, write=True):
             try:
                 await self._clients.once.complete_multipart_upload(
                     **self._at(key),
                     UploadId=multipart_id,
-                    MultipartUpload={"Parts": [self._as_listed(part) for part in parts]},
+                    MultipartUpload={"Parts": listed},
                     **whole,
                 )
             except ClientError as error:
@@ -211,12 +219,6 @@ class S3BlobStore:
 
     def _time_for(self, body: PartBody) -> float:
         return self._timeout_s + len(body) / FLOOR_BYTES_S
-
-    def _as_listed(self, part: Part) -> dict[str, Any]:
-        listed: dict[str, Any] = {"PartNumber": part.number, "ETag": part.etag}
-        if part.checksum is not None:
-            listed[MEMBER[self.part_checksum]] = encode(part.checksum)
-        return listed
 
 
 def _check_range(answer: dict[str, Any], start: int, end: int) -> None:

@@ -7,10 +7,12 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from awscrt import checksums
 
 from service.model.blob import PartChecksum
+from service.model.upload import Part
 
 MEMBER = {
     PartChecksum.CRC64NVME: "ChecksumCRC64NVME",
@@ -39,6 +41,11 @@ class BodyChecksum:
     def params(self) -> dict[str, str]:
         return {MEMBER[self.algorithm]: encode(self.raw)}
 
+    @property
+    def kept(self) -> bytes | None:
+        """What a part remembers of it: Complete wants the CRCs again, MD5 is in the ETag."""
+        return None if self.algorithm is PartChecksum.MD5 else self.raw
+
 
 async def checksum_of(
     algorithm: PartChecksum, chunks: Sequence[bytes], crc64nvme: bytes
@@ -49,6 +56,15 @@ async def checksum_of(
     if algorithm is PartChecksum.CRC32C:
         return BodyChecksum(algorithm, _crc32c(chunks))  # 0.08 CPU s/GiB: no thread needed
     return BodyChecksum(algorithm, await asyncio.to_thread(_md5, chunks))
+
+
+def as_listed(part: Part) -> dict[str, Any]:
+    """A part as CompleteMultipartUpload lists it; its checksum's length tells the algorithm."""
+    listed: dict[str, Any] = {"PartNumber": part.number, "ETag": part.etag}
+    if part.checksum is not None:
+        algorithm = PartChecksum.CRC64NVME if len(part.checksum) == 8 else PartChecksum.CRC32C
+        listed[MEMBER[algorithm]] = encode(part.checksum)
+    return listed
 
 
 def encode(raw: bytes) -> str:

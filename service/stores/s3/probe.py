@@ -15,9 +15,10 @@ from botocore.exceptions import ClientError
 
 from service.errors import MediagateError, StoreRefused
 from service.model.blob import PartChecksum, StoreAbilities
+from service.model.upload import Part
 from service.settings import S3
 from service.stores.blob_layout import new_probe_key
-from service.stores.s3.checksums import MULTIPART, BodyChecksum, checksum_of
+from service.stores.s3.checksums import MULTIPART, BodyChecksum, as_listed, checksum_of
 from service.stores.s3.clients import Clients
 from service.stores.s3.translation import error_code, http_status, s3_call
 
@@ -113,20 +114,15 @@ async def _part_verifies(
         if not await _refuses(client.upload_part(**part, **wrong.params)):
             return False
         etag = (await client.upload_part(**part, **right.params))["ETag"]
+        listed = as_listed(Part(1, len(_BODY), etag, right.kept))
         await client.complete_multipart_upload(
-            **at, UploadId=upload, MultipartUpload={"Parts": [_listed(etag, right)]}
+            **at, UploadId=upload, MultipartUpload={"Parts": [listed]}
         )
         return int((await client.head_object(**at))["ContentLength"]) == len(_BODY)
     finally:
         # After a Complete, stores answer an Abort with 204 or NoSuchUpload; both are fine.
         await _refuses(client.abort_multipart_upload(**at, UploadId=upload))
         await client.delete_object(**at)
-
-
-def _listed(etag: str, checksum: BodyChecksum) -> dict[str, Any]:
-    if checksum.algorithm is PartChecksum.MD5:
-        return {"PartNumber": 1, "ETag": etag}
-    return {"PartNumber": 1, "ETag": etag, **checksum.params}
 
 
 async def _refuses(call: Any) -> bool:
