@@ -17,7 +17,7 @@ from aiohttp import web
 from service.model.api_key import Scope
 from service.protocol.names import decode_path, validate_bucket_name, validate_key
 from service.usecases.authorize import authorize
-from service.web import buckets, downloads, keys, listing, metadata, operations
+from service.web import buckets, downloads, form, keys, listing, metadata, operations, uploads
 from service.web.auth import authenticated
 from service.web.expect import later
 from service.web.middleware import Handler
@@ -57,6 +57,9 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", BUCKET, buckets.delete_one_bucket, Scope.ADMIN),
     Route("GET", OBJECTS, listing.get_objects, Scope.LIST, prefix="prefix"),
     Route("GET", OBJECT, downloads.get_object, Scope.READ),
+    Route("PUT", OBJECT, uploads.put_object, Scope.WRITE),
+    Route("POST", OBJECTS, form.post_form, Scope.WRITE),
+    Route("DELETE", OBJECT, uploads.delete_object, Scope.DELETE),
     Route("GET", METADATA, metadata.get_metadata, Scope.READ),
     Route("POST", "/v1/keys", keys.post_key, Scope.ADMIN),
     Route("GET", "/v1/keys", keys.get_keys, Scope.ADMIN),

@@ -34,6 +34,7 @@ from service.web.state import READINESS, REQUEST_ID, RUNTIME
 log = structlog.get_logger()
 
 _BACKLOG = 1024
+_LINGERING_S = 3.0
 _MAX_NOTICE_S = 1.0
 """How long readiness tells the end before connections are refused."""
 
@@ -138,6 +139,8 @@ class GuardedServer(web.Server):
             "keepalive_timeout": http.keepalive_timeout_s,
             "max_line_size": limits.max_header_bytes,
             "max_field_size": limits.max_header_bytes,
+            # A refused body is read on for a while, so that the client gets to see why.
+            "lingering_time": _LINGERING_S,
             "access_log": None,  # the middleware logs, with the route instead of the path
         }
 

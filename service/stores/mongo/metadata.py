@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -60,8 +59,7 @@ class MongoMetadata:
     async def close(self) -> None:
         """Wait for transactions under way, then close the connections."""
         await self._transactions.drain()
-        # It tells the server which sessions ended, and waits for the answer.
-        await asyncio.to_thread(self._client.close)
+        self._client.close()
 
 
 def open_metadata(chosen: settings.Metadata) -> MongoMetadata:

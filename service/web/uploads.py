@@ -1,0 +1,133 @@
+"""`PUT` and `DELETE /v1/buckets/{bucket}/objects/{key}`."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from aiohttp import hdrs, web
+from multidict import CIMultiDict, MultiMapping
+
+from service.errors import Invalid
+from service.model.upload import Idempotency
+from service.model.version import ObjectFacts
+from service.protocol.conditionals import format_etag, parse_preconditions
+from service.protocol.content_disposition import parse_filename
+from service.protocol.digests import expected_digests, format_digests, wanted_digests
+from service.protocol.headers import plain
+from service.protocol.media_types import parse_content_type
+from service.protocol.user_metadata import parse_tags, parse_user_metadata
+from service.settings import Limits
+from service.usecases.delete_object import delete_object as delete
+from service.usecases.put_object import PutRequest, PutResult
+from service.usecases.put_object import put_object as put
+from service.web.body import chunks_of
+from service.web.downloads import named_version
+from service.web.json import answer
+from service.web.state import PRINCIPAL, TARGET, runtime_of
+from service.web.urls import absolute_url, object_path
+from service.web.version_answer import shown
+
+IDEMPOTENCY_KEY = "Idempotency-Key"
+REPLAYED = "Idempotency-Replayed"
+_NAMES_THE_CONTENT = (
+    hdrs.CONTENT_LENGTH,
+    hdrs.CONTENT_TYPE,
+    hdrs.CONTENT_ENCODING,
+    hdrs.CONTENT_MD5,
+    hdrs.CONTENT_DISPOSITION,
+    hdrs.IF_MATCH,
+    hdrs.IF_NONE_MATCH,
+    "Content-Digest",
+    "Repr-Digest",
+    "X-Tags",
+)
+
+
+async def put_object(request: web.Request) -> web.Response:
+    """201 for a new name, 200 for one that was overwritten, with the version that was made."""
+    runtime, target = runtime_of(request), request[TARGET]
+    if hdrs.CONTENT_RANGE in request.headers:
+        raise Invalid("a PUT of a part of an object is not possible", field=hdrs.CONTENT_RANGE)
+    wanted = PutRequest(
+        tenant=request[PRINCIPAL].tenant,
+        bucket=target.bucket,
+        key=target.key,
+        facts=facts_of(request.headers, runtime.settings.limits),
+        preconditions=parse_preconditions(request.headers),
+        declared_size_bytes=request.content_length,
+        expected_digests=expected_digests(request.headers),
+        wanted_digests=wanted_digests(request.headers),
+        idempotency=idempotency_of(request, target.bucket, target.key),
+    )
+    return told(request, await put(runtime, wanted, chunks_of(request)))
+
+
+async def delete_object(request: web.Request) -> web.Response:
+    """204 whether there was something to delete or not."""
+    target = request[TARGET]
+    await delete(
+        runtime_of(request),
+        request[PRINCIPAL].tenant,
+        target.bucket,
+        target.key,
+        parse_preconditions(request.headers),
+        named_version(request),
+    )
+    return web.Response(status=204)
+
+
+def facts_of(headers: MultiMapping[str], limits: Limits) -> ObjectFacts:
+    """What the fields of a request, or of a form, say of an object. Raises Invalid."""
+    disposition = headers.get(hdrs.CONTENT_DISPOSITION)
+    return ObjectFacts(
+        content_type=parse_content_type(headers.get(hdrs.CONTENT_TYPE)),
+        content_encoding=plain(headers, hdrs.CONTENT_ENCODING),
+        content_language=plain(headers, hdrs.CONTENT_LANGUAGE),
+        cache_control=plain(headers, hdrs.CACHE_CONTROL),
+        filename=parse_filename(disposition) if disposition else None,
+        user_metadata=parse_user_metadata(headers, max_bytes=limits.max_metadata_bytes),
+        tags=parse_tags(headers, max_tags=limits.max_tags),
+    )
+
+
+def idempotency_of(
+    request: web.Request, bucket: str, key: str, *, ordinal: int = 0
+) -> Idempotency | None:
+    """ordinal: which file of a form. Raises Invalid for a key of more than 255 characters."""
+    name = plain(request.headers, IDEMPOTENCY_KEY, max_bytes=255)
+    if name is None:
+        return None
+    return Idempotency(request[PRINCIPAL].id, name, ordinal, _fingerprint(request, bucket, key))
+
+
+def _fingerprint(request: web.Request, bucket: str, key: str) -> str:
+    """What makes two requests the same: all that is known before the body."""
+    fields: CIMultiDict[str] = CIMultiDict(
+        (name, value)
+        for name, value in request.headers.items()
+        if name.title() in _NAMES_THE_CONTENT or name.lower().startswith("x-meta-")
+    )
+    if request.content_type.startswith("multipart/"):
+        fields.pop(hdrs.CONTENT_TYPE, None)  # a browser makes up another boundary each time
+        fields.pop(hdrs.CONTENT_LENGTH, None)
+    told = [request.method, bucket, key, *(f"{n.lower()}:{v}" for n, v in sorted(fields.items()))]
+    return hashlib.sha256("\n".join(told).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def told(request: web.Request, result: PutResult) -> web.Response:
+    target, version = request[TARGET], result.version
+    headers = {
+        hdrs.LOCATION: absolute_url(request, object_path(target.bucket, version.key)),
+        hdrs.ETAG: format_etag(version.etag),
+        "Repr-Digest": format_digests(version.digests) or "",
+    }
+    if result.replayed:
+        headers[REPLAYED] = "true"
+    status = 201 if result.created else 200
+    return answer(shown(target.bucket, version), status=status, headers=headers)
+
+
+def named_file(facts: ObjectFacts, filename: str) -> ObjectFacts:
+    """The same facts for a file that brings its own name."""
+    return replace(facts, filename=filename)
