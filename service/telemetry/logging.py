@@ -54,7 +54,8 @@ def configure_logging(settings: Telemetry) -> None:
 
 def _renderers(*, pretty: bool) -> list[Processor]:
     if pretty:
-        return [structlog.dev.ConsoleRenderer()]
+        # Not rich's tracebacks: they read source files, on the event loop.
+        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     return [structlog.processors.format_exc_info, _render_json]
 
 

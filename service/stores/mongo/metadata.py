@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -59,7 +60,8 @@ class MongoMetadata:
     async def close(self) -> None:
         """Wait for transactions under way, then close the connections."""
         await self._transactions.drain()
-        self._client.close()
+        # It tells the server which sessions ended, and waits for the answer.
+        await asyncio.to_thread(self._client.close)
 
 
 def open_metadata(chosen: settings.Metadata) -> MongoMetadata:
