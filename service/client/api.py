@@ -143,3 +143,7 @@ class Mediagate:
     async def make_bucket(self, bucket: str) -> None:
         """Make a bucket with default settings. Raises BucketExists where it has other settings."""
         await self._connection.send("PUT", bucket_path(bucket))
+
+    async def delete_bucket(self, bucket: str) -> None:
+        """Delete an empty bucket. Raises BucketNotFound, BucketNotEmpty."""
+        await self._connection.send("DELETE", bucket_path(bucket))

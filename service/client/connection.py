@@ -11,11 +11,15 @@ from urllib.parse import quote, urlencode
 from aiohttp import (
     ClientConnectorError,
     ClientError,
+    ClientHandlerType,
+    ClientOSError,
+    ClientRequest,
     ClientResponse,
     ClientSession,
     ClientTimeout,
     ConnectionTimeoutError,
     InvalidURL,
+    ServerDisconnectedError,
     TCPConnector,
 )
 from pydantic import BaseModel, ValidationError
@@ -62,6 +66,7 @@ class Connection:
             headers=headers,
             auto_decompress=False,
             timeout=ClientTimeout(total=None, sock_connect=timeouts.connect_s),
+            middlewares=(_once,),
         )
 
     @property
@@ -131,6 +136,17 @@ class Connection:
                 return parse(await self.send("GET", path, **more), model)
             except patience.errors as error:
                 await patience.wait(error)
+
+
+async def _once(request: ClientRequest, handler: ClientHandlerType) -> ClientResponse:
+    """Keep aiohttp from sending a PUT or a DELETE again by itself: when that is safe is known here
+    only. It does so after these two errors."""
+    try:
+        return await handler(request)
+    except ClientConnectorError:
+        raise
+    except (ClientOSError, ServerDisconnectedError) as error:
+        raise unreachable(error, str(request.url.origin()), connected=True) from error
 
 
 def parse(body: bytes, model: type[A]) -> A:
