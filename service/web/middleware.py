@@ -15,7 +15,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from service.model.ids import new_id
-from service.web.expect import check_expectation
+from service.web.expect import check_expectation, refused_unread
 from service.web.problems import problem_of, problem_response
 from service.web.state import REQUEST_ID, STARTED, runtime_of
 
@@ -48,6 +48,10 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
             response = await handler(request)
             status = response.status
             sent_bytes = None if response.prepared else response.content_length
+        except ResponseCut:
+            status = 500
+            raise
+        else:
             return response
         finally:
             _record(request, status, sent_bytes, time.perf_counter() - started)
@@ -94,32 +98,41 @@ async def tell_problems(request: web.Request, handler: Handler) -> web.StreamRes
             raise
         return problem_response(problem_of(error), request[REQUEST_ID])
     except Exception as error:
+        if isinstance(error, ConnectionError) and _client_left(request):
+            raise
         problem = problem_of(error)
         if problem.status == 500:
             log.exception("request_failed")
         elif problem.status > 500:
             log.warning("store_trouble", code=problem.code, error=repr(error))
         if STARTED in request:
-            raise _cut(request, error) from error
+            raise _cut(request) from error
         return problem_response(problem, request[REQUEST_ID])
 
 
-def _cut(request: web.Request, error: Exception) -> ConnectionResetError:
-    """The client must not take what it has for the whole: no last chunk, no clean end.
+def _client_left(request: web.Request) -> bool:
+    return request.transport is None or request.transport.is_closing()
 
-    aiohttp drops the connection of a handler that raises ConnectionError, without a word.
-    """
-    if not isinstance(error, ConnectionError):
-        log.warning("response_cut", error=repr(error))
+
+class ResponseCut(ConnectionResetError):
+    """aiohttp drops the connection of a handler that raises a ConnectionError, without a word."""
+
+
+def _cut(request: web.Request) -> ResponseCut:
+    """The client must not take what it has for the whole: no last chunk, no clean end."""
+    log.warning("response_cut")
     if request.transport is not None:
         request.transport.abort()
-    return ConnectionResetError("the response was cut")
+    return ResponseCut("the response was cut")
 
 
 async def stamp(request: web.Request, response: web.StreamResponse) -> None:
     """on_response_prepare."""
     request[STARTED] = True
     response.headers.update(every_response(request.get(REQUEST_ID) or new_id()))
+    if refused_unread(request):
+        response.headers[hdrs.CONNECTION] = "close"
+        response.force_close()
 
 
 def every_response(request_id: str) -> dict[str, str]:

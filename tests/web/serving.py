@@ -97,11 +97,16 @@ async def running(
         await runner.cleanup()
 
 
-async def exchange(port: int, sent: bytes) -> bytes:
-    """Raw bytes to the service, and all it answers until it closes the connection."""
+async def exchange(port: int, sent: bytes, *, end: bool = False) -> bytes:
+    """Raw bytes to the service, and all it answers until it closes the connection.
+
+    end: close our side after `Connection: close` was read, as a client does.
+    """
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         writer.write(sent)
+        if end:
+            return await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
         return await asyncio.wait_for(reader.read(), 5)
     finally:
         writer.close()

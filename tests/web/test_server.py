@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aiohttp import ClientConnectionError, ClientSession, web
+from structlog.testing import capture_logs
 
 from service.app import Opener, build_app
 from service.settings import Http, Limits, Settings
@@ -19,7 +20,7 @@ from service.usecases.runtime import Runtime
 from service.web import server
 from service.web.routes import Route
 from service.web.state import READINESS
-from tests.web.serving import Service, Start, exchange, make_settings
+from tests.web.serving import ROOT_KEY, Service, Start, exchange, make_settings
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: a\r\n"
 
@@ -135,6 +136,62 @@ async def test_the_continue_is_left_to_who_reads_the_body(service: Service) -> N
     )
     assert answer.startswith(b"HTTP/1.1 401")
     assert b"100 Continue" not in answer
+
+
+async def test_a_refusal_before_the_continue_ends_the_connection(service: Service) -> None:
+    began = time.monotonic()
+    answer = await exchange(
+        service.port,
+        b"PUT /v1/buckets/films HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+        b"Content-Length: 2\r\n\r\n",
+        end=True,
+    )
+    assert b"\r\nConnection: close\r\n" in answer
+    assert time.monotonic() - began < 2
+
+
+async def test_the_continue_comes_when_the_body_is_wanted(service: Service) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    writer.write(
+        b"PUT /v1/buckets/films HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+        b"Authorization: Bearer " + ROOT_KEY.encode() + b"\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n"
+    )
+    assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+    writer.write(b"{}")
+    head = await reader.readuntil(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 201")
+    assert b"Connection: close" not in head
+    writer.close()
+
+
+async def test_http_1_1_without_a_host_is_400(service: Service) -> None:
+    answer = await exchange(service.port, b"GET /healthz HTTP/1.1\r\nConnection: close\r\n\r\n")
+    assert b" 400 " in answer.split(b"\r\n")[0]
+
+
+async def test_a_client_that_leaves_a_download_is_no_failure_of_ours(start: Start) -> None:
+    ended = asyncio.Event()
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(b"x" * 65536)
+        finally:
+            ended.set()
+
+    with capture_logs() as logs:
+        async with start(Route("GET", "/endless", endless, None)) as service:
+            _, writer = await asyncio.open_connection("127.0.0.1", service.port)
+            writer.write(b"GET /endless HTTP/1.1\r\nHost: a\r\n\r\n")
+            await asyncio.sleep(0.1)
+            writer.close()
+            await asyncio.wait_for(ended.wait(), 2)
+            await asyncio.sleep(0.05)
+    assert [event["status"] for event in logs if event["event"] == "request"] == [499]
+    assert "request_failed" not in str(logs)
 
 
 def test_the_c_parser_is_there() -> None:
