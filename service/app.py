@@ -23,6 +23,7 @@ from service.usecases.byte_budget import ByteBudget
 from service.usecases.readiness import Readiness
 from service.usecases.runtime import Runtime
 from service.usecases.tasks import Tasks
+from service.web.body import close_unread
 from service.web.cors import allow_origin, answer_preflight
 from service.web.json import MAX_BODY_BYTES
 from service.web.middleware import observe, stamp, tell_problems
@@ -78,6 +79,7 @@ def build_app(
     )
     app.on_response_prepare.append(stamp)
     app.on_response_prepare.append(allow_origin)
+    app.on_response_prepare.append(close_unread)
     add_routes(app, routes)
 
     async def stores(app: web.Application) -> AsyncIterator[None]:

@@ -1,13 +1,17 @@
 """`POST /v1/buckets/{bucket}/objects`: a browser's form, `multipart/form-data`, streamed.
 
-Fields come before the files that they speak of: `key` (the whole key of one file), `prefix` (put
-before each file's name), and any of `cache-control`, `content-language`, `x-meta-<name>` and
-`x-tags`, which mean what the header fields of a PUT mean. A file without `key` is named by its
-filename.
+Fields come before the files that they speak of: `key` (the whole key of the next file), `prefix`
+(put before the name of each file that has no `key`), and any of `cache-control`,
+`content-language`, `x-meta-<name>` and `x-tags`, which mean what the header fields of a PUT mean. A
+file without `key` is named by its filename. A file input in which nothing was chosen (no filename,
+no bytes) is no file. `Content-Encoding` of a part says nothing in a form (RFC 7578 §4.8): the bytes
+are kept as they come; a `Content-Transfer-Encoding` that would have to be decoded is refused.
 
-Files are stored one after the other, each a PUT of its own with its own version. The first that
-fails ends the request with its problem, whose `stored` lists what had been stored until then; a
-retry with the same Idempotency-Key does not store those again.
+Files are stored one after the other, each a PUT of its own with its own version, under the
+request's preconditions. The first that fails ends the request with its problem and status, so that
+no client takes a half for the whole: `failed` says which file (`ordinal` from 0), `stored` lists
+what was committed before it and stays, what comes after it was not read. The same form sent again
+with the same Idempotency-Key gets the stored ones from the ledger and goes on with the rest.
 """
 
 from __future__ import annotations
@@ -18,16 +22,23 @@ from collections.abc import AsyncIterator
 from aiohttp import hdrs, web
 from aiohttp.helpers import parse_mimetype
 from multidict import CIMultiDict
-from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
+from multipart import (
+    MultipartError,
+    MultipartSegment,
+    ParserLimitReached,
+    PushMultipartParser,
+    parse_options_header,
+)
 
 from service.errors import Invalid, MediagateError, TooLarge, UnsupportedMedia
 from service.model.api_key import Scope
+from service.protocol.conditionals import parse_preconditions
 from service.protocol.content_disposition import parse_filename
 from service.protocol.digests import wanted_digests
 from service.protocol.names import validate_key, validate_prefix
 from service.usecases.authorize import authorize
 from service.usecases.put_object import PutRequest, PutResult, put_object
-from service.web.body import chunks_of
+from service.web.body import RequestBody
 from service.web.json import Answer, answer
 from service.web.state import PRINCIPAL, TARGET, runtime_of
 from service.web.uploads import facts_of, idempotency_of, named_file
@@ -37,6 +48,8 @@ _FORWARDED = ("cache-control", "content-language", "x-tags")
 _MAX_FIELDS = 100
 _MAX_HEADERS = 16
 _ENCODINGS = ("binary", "8bit", "7bit")
+_MAX_AROUND_BYTES = 64 << 10
+_DIGESTS = (hdrs.CONTENT_MD5, "Content-Digest", "Repr-Digest")
 
 
 class FormAnswer(Answer):
@@ -47,6 +60,9 @@ class FormAnswer(Answer):
 
 async def post_form(request: web.Request) -> web.Response:
     """201 where at least one name is new, else 200."""
+    for name in _DIGESTS:
+        if name in request.headers:
+            raise Invalid(f"{name} of a form is not verified: send the files by PUT", field=name)
     form = Form(request)
     try:
         await form.store_all()
@@ -79,10 +95,13 @@ class Form:
         """Raises Invalid for a malformed form, and whatever the PUT of a file raises."""
         while (part := await self._parts.next()) is not None:
             disposition = part.header(hdrs.CONTENT_DISPOSITION, "")
-            if "filename" in disposition:
-                await self._store(part, parse_filename(disposition, form=True))
-            else:
+            if not {"filename", "filename*"} & parse_options_header(disposition)[1].keys():
                 await self._note(part)
+                continue
+            filename = parse_filename(disposition, form=True)
+            if filename is None and self._key is None and await self._parts.is_empty():
+                continue
+            await self._store_or_tell(part, filename)
 
     async def _note(self, part: MultipartSegment) -> None:
         name = (part.name or "").lower()
@@ -108,6 +127,13 @@ class Form:
         except UnicodeDecodeError as error:
             raise Invalid("a form field is not UTF-8", field=name) from error
 
+    async def _store_or_tell(self, part: MultipartSegment, filename: str | None) -> None:
+        try:
+            await self._store(part, filename)
+        except MediagateError as error:
+            error.extras["failed"] = {"ordinal": len(self.results), "filename": filename}
+            raise
+
     async def _store(self, part: MultipartSegment, filename: str | None) -> None:
         request, ordinal = self._request, len(self.results)
         if ordinal >= self._limits.max_form_files:
@@ -124,6 +150,7 @@ class Form:
             bucket=bucket,
             key=key,
             facts=named_file(facts, filename) if filename else facts,
+            preconditions=parse_preconditions(request.headers),
             wanted_digests=wanted_digests(request.headers),
             idempotency=idempotency_of(request, bucket, key, ordinal=ordinal),
         )
@@ -158,8 +185,9 @@ class Parts:
             )
         except MultipartError as error:
             raise Invalid("the boundary of the form is not valid") from error
-        self._body = chunks_of(request)
+        self._body = RequestBody(request)
         self._events: deque[MultipartSegment | bytes | None] = deque()
+        self._around_bytes = 0
 
     async def next(self) -> MultipartSegment | None:
         """The next part's head, None at the end of the form; the part before must be read."""
@@ -181,18 +209,30 @@ class Parts:
             assert not isinstance(event, MultipartSegment)
             yield event
 
+    async def is_empty(self) -> bool:
+        """Whether the part at hand has no bytes; it is passed over then."""
+        await self._fill()
+        empty = self._events[0] is None
+        if empty:
+            self._events.popleft()
+        return empty
+
     async def _fill(self) -> bool:
         """Whether there is an event to take; False only after the last delimiter."""
         while not self._events:
             if self._parser.closed:
                 return False
             chunk = await anext(self._body, b"")
+            self._around_bytes += len(chunk)
             try:
                 self._events.extend(self._parser.parse(chunk))
             except ParserLimitReached as error:
                 raise TooLarge(f"the form is over a limit: {error}") from error
             except (MultipartError, UnicodeDecodeError) as error:
                 raise Invalid(f"the form is not well-formed: {error}") from error
+            if self._around_bytes > _MAX_AROUND_BYTES and not self._events:
+                raise TooLarge("there is too much before or after the parts of the form")
+        self._around_bytes = 0
         return True
 
 

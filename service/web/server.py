@@ -17,7 +17,8 @@ from collections.abc import Callable
 from typing import Any
 
 import structlog
-from aiohttp import http_parser, web
+from aiohttp import EMPTY_PAYLOAD, StreamReader, http_parser, web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMethod
 from aiohttp.web_protocol import RequestHandler
 from aiohttp.web_request import BaseRequest
@@ -46,10 +47,11 @@ def require_c_parser() -> None:
 
 
 class Connection(RequestHandler):
-    __slots__ = ("_head_timer",)
+    __slots__ = ("_body", "_head_timer")
 
     def __init__(self, manager: GuardedServer, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
+        self._body: StreamReader = EMPTY_PAYLOAD
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -77,8 +79,22 @@ class Connection(RequestHandler):
         super().data_received(data)
         if self._request_count > heads:
             self._stop_head_timer()
+            self._watch_body()
         elif data and self._head_timer is None and self._waiter is not None:
             self._start_head_timer()
+
+    def _watch_body(self) -> None:
+        """Tell a handler that the framing of its body broke.
+
+        llhttp ends with an error that aiohttp queues as a request of its own, to be answered 400
+        after the one whose body it was; that one would wait for the rest until its idle timeout.
+        """
+        message, payload = self._messages[-1]
+        if isinstance(message, RawRequestMessage):
+            self._body = payload
+        elif not self._body.is_eof():
+            self._body.set_exception(web.RequestPayloadError("the framing of the body is broken"))
+            self._body.feed_eof()  # or else aiohttp would linger for the rest of it
 
     def handle_error(
         self,

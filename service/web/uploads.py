@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import replace
 
 from aiohttp import hdrs, web
-from multidict import CIMultiDict, MultiMapping
+from multidict import MultiMapping
 
 from service.errors import Invalid
 from service.model.upload import Idempotency
@@ -21,7 +21,7 @@ from service.settings import Limits
 from service.usecases.delete_object import delete_object as delete
 from service.usecases.put_object import PutRequest, PutResult
 from service.usecases.put_object import put_object as put
-from service.web.body import chunks_of
+from service.web.body import RequestBody
 from service.web.downloads import named_version
 from service.web.json import answer
 from service.web.state import PRINCIPAL, TARGET, runtime_of
@@ -30,18 +30,19 @@ from service.web.version_answer import shown
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
-_NAMES_THE_CONTENT = (
-    hdrs.CONTENT_LENGTH,
-    hdrs.CONTENT_TYPE,
-    hdrs.CONTENT_ENCODING,
-    hdrs.CONTENT_MD5,
-    hdrs.CONTENT_DISPOSITION,
-    hdrs.IF_MATCH,
-    hdrs.IF_NONE_MATCH,
-    "Content-Digest",
-    "Repr-Digest",
-    "X-Tags",
-)
+# In a form each part has its own type, and a browser makes up another boundary each time.
+_OF_THE_WHOLE_BODY = frozenset(("content-type", "content-length", "content-digest", "content-md5"))
+_NAMES_THE_CONTENT = _OF_THE_WHOLE_BODY | {
+    "cache-control",
+    "content-disposition",
+    "content-encoding",
+    "content-language",
+    "if-match",
+    "if-none-match",
+    "if-unmodified-since",
+    "repr-digest",
+    "x-tags",
+}
 
 
 async def put_object(request: web.Request) -> web.Response:
@@ -60,7 +61,7 @@ async def put_object(request: web.Request) -> web.Response:
         wanted_digests=wanted_digests(request.headers),
         idempotency=idempotency_of(request, target.bucket, target.key),
     )
-    return told(request, await put(runtime, wanted, chunks_of(request)))
+    return told(request, await put(runtime, wanted, RequestBody(request)))
 
 
 async def delete_object(request: web.Request) -> web.Response:
@@ -103,16 +104,15 @@ def idempotency_of(
 
 def _fingerprint(request: web.Request, bucket: str, key: str) -> str:
     """What makes two requests the same: all that is known before the body."""
-    fields: CIMultiDict[str] = CIMultiDict(
-        (name, value)
+    is_form = request.content_type.startswith("multipart/")
+    counted = _NAMES_THE_CONTENT - _OF_THE_WHOLE_BODY if is_form else _NAMES_THE_CONTENT
+    fields = sorted(
+        f"{name.lower()}:{value}"
         for name, value in request.headers.items()
-        if name.title() in _NAMES_THE_CONTENT or name.lower().startswith("x-meta-")
+        if name.lower() in counted or name.lower().startswith("x-meta-")
     )
-    if request.content_type.startswith("multipart/"):
-        fields.pop(hdrs.CONTENT_TYPE, None)  # a browser makes up another boundary each time
-        fields.pop(hdrs.CONTENT_LENGTH, None)
-    told = [request.method, bucket, key, *(f"{n.lower()}:{v}" for n, v in sorted(fields.items()))]
-    return hashlib.sha256("\n".join(told).encode("utf-8", "surrogateescape")).hexdigest()
+    told = "\n".join([request.method, bucket, key, *fields])
+    return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def told(request: web.Request, result: PutResult) -> web.Response:

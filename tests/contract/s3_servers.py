@@ -68,5 +68,5 @@ def running_server(kind: str, folder: Path) -> Iterator[S3Server]:
 
 async def wait_for(condition: Callable[[], bool], seconds: float = 5) -> None:
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - what is waited for sends no event
+        while not condition():
             await asyncio.sleep(0.01)

@@ -129,3 +129,63 @@ async def test_malformed_form_makes_nothing_visible(
 async def test_another_content_type_is_415(service: Service, bucket: str) -> None:
     async with service.fetch("POST", FORM, json={}) as response:
         assert response.status == 415
+
+
+async def test_input_in_which_nothing_was_chosen_is_no_file(service: Service, bucket: str) -> None:
+    nothing = (
+        b'--b\r\nContent-Disposition: form-data; name="f"; filename=""\r\n'
+        b"Content-Type: application/octet-stream\r\n\r\n\r\n"
+    )
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    body = nothing + PART + b"x\r\n--b--\r\n"
+    async with service.fetch("POST", FORM, data=body, headers=headers) as response:
+        assert [item["key"] for item in (await response.json())["items"]] == ["a"]
+    body = nothing.replace(b"\r\n\r\n\r\n", b"\r\n\r\nbytes\r\n") + b"--b--\r\n"
+    async with service.fetch("POST", FORM, data=body, headers=headers) as response:
+        assert response.status == 400
+
+
+async def test_field_may_be_called_filename(service: Service, bucket: str) -> None:
+    form = FormData({"filename": "x"}, default_to_multipart=True)
+    async with service.fetch("POST", FORM, data=form) as response:
+        assert "no field" in (await response.json())["detail"]
+
+
+async def test_retry_goes_on_where_the_first_failed(service: Service, bucket: str) -> None:
+    def form(second: str) -> FormData:
+        form = FormData()
+        for name in ("one", second, "three"):
+            form.add_field("file", BytesIO(name.encode()), filename=name)
+        return form
+
+    headers = {"Idempotency-Key": "k", "If-None-Match": "*"}
+    async with service.fetch("PUT", f"{FORM}/taken", data=b"before"):
+        pass
+    async with service.fetch("POST", FORM, data=form("taken"), headers=headers) as response:
+        told = await response.json()
+        assert response.status == 412
+    assert [item["key"] for item in told["stored"]] == ["one"]
+    assert told["failed"] == {"ordinal": 1, "filename": "taken"}
+    assert await read(service, "taken") == b"before"
+    async with service.fetch("DELETE", f"{FORM}/taken"):
+        pass
+    async with service.fetch("POST", FORM, data=form("taken"), headers=headers) as response:
+        items = (await response.json())["items"]
+        assert response.status == 201
+    assert [item["key"] for item in items] == ["one", "taken", "three"]
+    assert items[0] == told["stored"][0]
+
+
+async def test_digest_of_a_whole_form_is_refused(service: Service, bucket: str) -> None:
+    form = FormData()
+    form.add_field("file", BytesIO(b"x"), filename="a")
+    headers = {"Content-Digest": "sha-256=:" + "A" * 43 + "=:"}
+    async with service.fetch("POST", FORM, data=form, headers=headers) as response:
+        assert response.status == 400
+
+
+async def test_endless_epilogue_is_refused(service: Service, bucket: str) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=b"}
+    body = PART + b"x\r\n--b--\r\n" + b"y" * (2 * MIB)
+    async with service.fetch("POST", FORM, data=BytesIO(body), headers=headers) as response:
+        assert response.status == 413
