@@ -126,3 +126,17 @@ def test_grace_must_outlast_the_longest_download(monkeypatch):
     monkeypatch.setenv("MEDIAGATE_SWEEP__GRACE_S", "60")
     with pytest.raises(ValidationError, match="max_download_s must be shorter"):
         Settings()
+
+
+def test_readme_table_has_real_variables_with_their_defaults():
+    defaults = {
+        setting.variable: setting.default or "none" for setting in configuration_page.settings()
+    }
+    rows = [
+        [cell.strip().strip("`") for cell in line.split("|")[1:-1]]
+        for line in (configuration_page.ROOT / "README.md").read_text("utf-8").splitlines()
+        if line.startswith("| `MEDIAGATE_")
+    ]
+    assert len(rows) >= 10
+    for variable, default, _ in rows:
+        assert defaults[variable] == default, variable
