@@ -1,0 +1,31 @@
+"""The command `mediagate`.
+
+One module per family of commands, each with a `typer` app of its own that is merged here:
+`serving` (serve, sweep, health), `stacks` (dev, stack), `administration` (init, migrate, config),
+`keys` (key create, ls, revoke). Whatever is slow to import is imported inside the commands, so that
+`--help` and the small ones are quick. The top layer: it may import everything.
+"""
+
+from __future__ import annotations
+
+import typer
+
+from service.cli import administration, keys, serving, stacks
+from service.cli.failures import TellingGroup
+
+app = typer.Typer(
+    name="mediagate",
+    help="Stream files of any size over HTTP into S3, with their metadata in MongoDB.",
+    cls=TellingGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for _family in (serving, stacks, administration):
+    app.add_typer(_family.app)
+app.add_typer(keys.app, name="key")
+
+
+def main() -> None:
+    """The entry point of the installed command."""
+    app()

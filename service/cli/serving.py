@@ -1,0 +1,104 @@
+"""serve, sweep, health: the service itself."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import json
+import signal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.cli.configuration import EnvFile, load_settings
+from service.cli.failures import FAILED, UNAVAILABLE
+
+if TYPE_CHECKING:
+    from service.settings import Settings
+
+app = typer.Typer()
+HEALTH_TIMEOUT_S = 4.0
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
+
+Port = Annotated[
+    int | None, typer.Option("--port", min=0, max=65535, help="Instead of http.port; 0 is any.")
+]
+
+
+@app.command()
+def serve(
+    env_file: EnvFile = None,
+    port: Port = None,
+    host: Annotated[str | None, typer.Option(help="Instead of http.host.")] = None,
+) -> None:
+    """Run the service until SIGTERM or Ctrl-C, then let requests in flight end."""
+    settings = load_settings(env_file, MEDIAGATE_HTTP__PORT=port, MEDIAGATE_HTTP__HOST=host)
+    from service.app import build_app
+    from service.telemetry.logging import configure_logging
+    from service.web import server
+
+    configure_logging(settings.telemetry)
+    asyncio.run(server.serve(build_app(settings), settings))
+
+
+@app.command()
+def sweep(
+    env_file: EnvFile = None,
+    once: Annotated[
+        bool, typer.Option("--once", help="One pass of everything that is due; JSON on stdout.")
+    ] = False,
+) -> None:
+    """Finish or undo abandoned uploads and delete dead blobs; without --once, for ever."""
+    settings = load_settings(env_file)
+    from service.telemetry.logging import configure_logging
+
+    configure_logging(settings.telemetry)
+    if not once:
+        asyncio.run(_sweep_until_stopped(settings))
+        return
+    report = asyncio.run(_sweep_once(settings))
+    typer.echo(json.dumps(report))
+    if report["failed"]:
+        raise typer.Exit(FAILED)
+
+
+async def _sweep_once(settings: Settings) -> dict[str, int]:
+    from service.app import open_runtime
+    from service.usecases.sweep import sweep
+
+    async with open_runtime(settings) as runtime:
+        return (await sweep(runtime)).as_dict()
+
+
+async def _sweep_until_stopped(settings: Settings) -> None:
+    from service.app import open_runtime
+    from service.workers.sweeper import run_sweeper
+
+    async with open_runtime(settings) as runtime:
+        sweeper = asyncio.create_task(run_sweeper(runtime))
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, sweeper.cancel)
+        with suppress(asyncio.CancelledError):
+            await sweeper
+
+
+@app.command()
+def health(env_file: EnvFile = None, port: Port = None) -> None:
+    """Ask the service on this machine whether it is ready; for container health checks."""
+    http_settings = load_settings(env_file, MEDIAGATE_HTTP__PORT=port).http
+    host = _WILDCARDS.get(http_settings.host, http_settings.host)
+    connection = http.client.HTTPConnection(host, http_settings.port, timeout=HEALTH_TIMEOUT_S)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        status, body = answer.status, answer.read(10_000).decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        typer.echo(f"mediagate: no answer from {host}:{http_settings.port}: {error}", err=True)
+        raise typer.Exit(UNAVAILABLE) from error
+    finally:
+        connection.close()
+    typer.echo(body)
+    if status != http.client.OK:
+        raise typer.Exit(UNAVAILABLE)
