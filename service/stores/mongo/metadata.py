@@ -42,10 +42,12 @@ class MongoMetadata:
         self.leases = MongoLeaseStore(self._database, self._guard)
 
     async def start(self) -> None:
+        await self.ping()  # the patience below is for building indexes, not for finding a server
         with self._patient.writing():
             await schema.prepare(self._database)
 
     async def migrate(self) -> int:
+        await self.ping()
         with self._patient.writing():
             return await schema.migrate(self._database)
 
