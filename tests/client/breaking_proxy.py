@@ -10,10 +10,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Cut:
-    """answer_bytes, request_bytes: how many pass before both ends are reset; None: all of them."""
+    """answer_bytes, request_bytes: how many pass before both ends are reset; None: all of them.
+
+    hold: then nothing passes any more, but the connection stays.
+    """
 
     answer_bytes: int | None = None
     request_bytes: int | None = None
+    hold: bool = False
 
 
 @dataclass
@@ -53,6 +57,8 @@ class Proxy:
                 if limit is not None and passed + len(chunk) >= limit:
                     sink.write(chunk[: limit - passed])
                     await sink.drain()
+                    if cut.hold:
+                        await asyncio.Event().wait()
                     return
                 passed += len(chunk)
                 seen(chunk)
