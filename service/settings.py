@@ -64,7 +64,7 @@ class Metadata(_Group):
 class Uploads(_Group):
     lease_s: float = Field(60, gt=0)
     idempotency_ttl_s: float = Field(24 * 3600, gt=0)
-    tombstone_s: float = Field(15 * 60 + 60, ge=0)
+    tombstone_s: float = Field(25 * 60, ge=0)
     part_bytes: int = Field(8 * MIB, ge=MIN_PART_BYTES)
     large_part_bytes: int = Field(32 * MIB, ge=MIN_PART_BYTES)
     parts_in_flight: int = Field(3, ge=1, le=16)

@@ -21,7 +21,8 @@ from pydantic import SecretStr
 
 from service.devstack import S3Kind, Stack, running_stack
 from service.devstack.servers import find_binary
-from service.settings import S3, Http, Metadata, Settings
+from service.settings import S3, Http, Metadata, Settings, Telemetry
+from service.telemetry.logging import configure_logging
 
 SERVER_FIXTURES = ("devstack", "minio_stack")
 SERVER_START_TIMEOUT_S = 90
@@ -34,6 +35,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         for item in {users[0], users[-1]} if users else ():
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(SERVER_START_TIMEOUT_S))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _logs_as_in_production() -> None:
+    """The library's default renders tracebacks in colour, and reads files to do so."""
+    configure_logging(Telemetry(log_format="json"))
 
 
 @pytest.fixture(scope="session")

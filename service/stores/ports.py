@@ -239,10 +239,8 @@ class UploadLedger(Protocol):
     async def expired(self, *, limit: int) -> list[Upload]:
         """Unfinished uploads whose lease ran out."""
 
-    async def unfinished_in(
-        self, tenant: TenantId, bucket: BucketId, *, limit: int
-    ) -> list[Upload]:
-        """Uploads in an undoable state or `undoing`, leased or not."""
+    async def undoable_in(self, tenant: TenantId, bucket: BucketId, *, limit: int) -> list[Upload]:
+        """Uploads that could still commit, leased or not; one that is `undoing` cannot."""
 
     async def due(self, *, limit: int) -> list[Upload]:
         """Tombstones, and committed uploads with leftovers, whose `clean_at` has come."""
@@ -274,14 +272,17 @@ class BucketStore(Protocol):
         """Replace the settings. Raises PreconditionFailed where `revision` is not the current one,
         BucketNotFound, BucketDeleting."""
 
-    async def begin_delete(self, tenant: TenantId, bucket: BucketId) -> None:
-        """`active` -> `deleting`; finding it deleting is fine. Raises BucketNotFound."""
+    async def begin_delete(self, tenant: TenantId, bucket: BucketId) -> str:
+        """`active` -> `deleting` under a fresh nonce, or the nonce of the deletion under way.
 
-    async def revert_delete(self, tenant: TenantId, bucket: BucketId) -> None:
-        """`deleting` -> `active`."""
+        The nonce tells one deletion from a later one of the same bucket. Raises BucketNotFound.
+        """
 
-    async def remove(self, tenant: TenantId, bucket: BucketId) -> None:
-        """Drop a `deleting` bucket."""
+    async def revert_delete(self, tenant: TenantId, bucket: BucketId, nonce: str) -> None:
+        """`deleting` -> `active`, for this deletion only."""
+
+    async def remove(self, tenant: TenantId, bucket: BucketId, nonce: str) -> bool:
+        """Drop a bucket that this deletion still holds; False where it holds none any more."""
 
 
 class KeyStore(Protocol):

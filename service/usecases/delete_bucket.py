@@ -4,58 +4,66 @@ Looked at first: a bucket with content is refused and nothing is harmed. `deleti
 uploads. An upload admitted before may still commit, so each is fenced by winning `undoing`, which
 conflicts with its commit; one admitted later reads `deleting` inside its commit. After that nothing
 can appear any more: emptiness is proved and the bucket removed, or the deletion is reverted. A
-crash leaves `deleting`, and a repeated DELETE goes on from there.
+crash leaves `deleting`, and a repeated DELETE goes on from there. The deletion's nonce keeps what
+one of them proved from being used by another, after a revert in between.
 """
 
 from __future__ import annotations
 
 import secrets
 
-from service.errors import BucketNotEmpty, BucketNotFound
-from service.model.bucket import Bucket
+from service.errors import BucketDeleting, BucketNotEmpty, BucketNotFound
+from service.model.bucket import Bucket, BucketState
 from service.model.ids import TenantId
-from service.model.upload import Upload, UploadState
 from service.usecases.runtime import Runtime
-from service.usecases.undo import clear
+from service.usecases.undo import clear_quietly
 
 _BATCH = 100
 
 
 async def delete_bucket(runtime: Runtime, tenant: TenantId, name: str) -> None:
-    """Raises BucketNotFound, BucketNotEmpty, StoreUnavailable (then: ask again)."""
+    """Goes on to its end when the caller is cancelled.
+
+    Raises BucketNotFound, BucketNotEmpty, BucketDeleting (another deletion was reverted meanwhile),
+    StoreUnavailable (then: ask again).
+    """
+    await runtime.tasks.outlive(_delete(runtime, tenant, name), name="delete_bucket")
+
+
+async def _delete(runtime: Runtime, tenant: TenantId, name: str) -> None:
     buckets = runtime.metadata.buckets
     bucket = await buckets.get(tenant, name)
     if bucket is None:
         raise BucketNotFound(f"there is no bucket {name!r}")
-    await _refuse_content(runtime, bucket, deleting=False)
-    await buckets.begin_delete(tenant, bucket.id)
+    if bucket.state is BucketState.ACTIVE and await _has_content(runtime, bucket):
+        raise _not_empty(bucket)
+    nonce = await buckets.begin_delete(tenant, bucket.id)
     await _fence_uploads(runtime, bucket)
-    await _refuse_content(runtime, bucket, deleting=True)
-    await buckets.remove(tenant, bucket.id)
+    if await _has_content(runtime, bucket):
+        await buckets.revert_delete(tenant, bucket.id, nonce)
+        raise _not_empty(bucket)
+    if not await buckets.remove(tenant, bucket.id, nonce):
+        still = await buckets.get(tenant, name)
+        if still is not None and still.id == bucket.id:
+            raise BucketDeleting(f"another deletion of {name!r} came in between")
 
 
-async def _refuse_content(runtime: Runtime, bucket: Bucket, *, deleting: bool) -> None:
-    if not await runtime.metadata.versions.has_content(bucket.tenant, bucket.id):
-        return
-    if deleting:
-        await runtime.metadata.buckets.revert_delete(bucket.tenant, bucket.id)
-    raise BucketNotEmpty(f"bucket {bucket.name!r} still holds objects")
+async def _has_content(runtime: Runtime, bucket: Bucket) -> bool:
+    return await runtime.metadata.versions.has_content(bucket.tenant, bucket.id)
+
+
+def _not_empty(bucket: Bucket) -> BucketNotEmpty:
+    return BucketNotEmpty(f"bucket {bucket.name!r} still holds objects")
 
 
 async def _fence_uploads(runtime: Runtime, bucket: Bucket) -> None:
-    """End every unfinished upload; what is `undoing` already cannot commit and may go on."""
+    """Win `undoing` from every upload that could still commit.
+
+    Their keys are removed beside the request; what fails there the sweeper does.
+    """
     ledger, lease_s = runtime.metadata.uploads, runtime.settings.uploads.lease_s
-    while True:
-        found = await ledger.unfinished_in(bucket.tenant, bucket.id, limit=_BATCH)
-        committing = [upload for upload in found if upload.state is not UploadState.UNDOING]
-        for upload in committing:
+    while uploads := await ledger.undoable_in(bucket.tenant, bucket.id, limit=_BATCH):
+        for upload in uploads:
             fenced = await ledger.fence(upload.ref.id, secrets.token_hex(8), lease_s)
             if fenced is not None:
-                await _clear_later(runtime, fenced)
-        if not committing:
-            return
-
-
-async def _clear_later(runtime: Runtime, fenced: Upload) -> None:
-    """The keys are removed beside the request; what fails there the sweeper does."""
-    runtime.tasks.spawn(clear(runtime, fenced), name="undo")
+                runtime.tasks.spawn(clear_quietly(runtime, fenced), name="undo")

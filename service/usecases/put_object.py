@@ -3,21 +3,19 @@
 What it writes, in this order: the ledger's entry (the intent, with its S3 key), the blob, the step
 to `completing`, for a multipart the store's Complete, and the commit transaction. What a crash
 leaves after each is in docs/promises.md; the sweeper settles all of it. The steps after the body
-run in a task of their own, which a client that goes away does not cancel.
+are in commit_upload.py.
 """
 
 from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from service.errors import (
     BucketDeleting,
     BucketNotFound,
     IdempotencyMismatch,
-    MediagateError,
-    OutcomeUnknown,
     RequestInProgress,
     TooLarge,
     UnsupportedMedia,
@@ -26,7 +24,6 @@ from service.model.bucket import Bucket, BucketState
 from service.model.ids import TenantId, UploadId, VersionId, new_id
 from service.model.preconditions import Preconditions
 from service.model.upload import (
-    Completion,
     Idempotency,
     Intent,
     Upload,
@@ -36,11 +33,12 @@ from service.model.upload import (
 from service.model.version import ObjectFacts, Version
 from service.protocol.media_types import matches_any
 from service.stores.blob_layout import new_blob_key
+from service.usecases.commit_upload import commit_upload
 from service.usecases.digests import BodyDigests
 from service.usecases.leases import kept_lease
 from service.usecases.part_plan import largest_object_bytes
 from service.usecases.runtime import Runtime
-from service.usecases.store_body import BodyStorer, StoredBody, is_whole
+from service.usecases.store_body import BodyStorer, StoredBody
 from service.usecases.undo import undo_quietly
 
 
@@ -78,76 +76,93 @@ async def put_object(
     """Store `body` as the latest version of the key.
 
     body: chunks of >= 1 byte; not touched before the request is admitted, nor for a replay.
-    Cancellation and every error before the commit undo the upload in the background.
+    Cancellation and every error before the end of the body undo the upload in the background.
     Raises BucketNotFound, BucketDeleting, PreconditionFailed, TooLarge, UnsupportedMedia,
     DigestMismatch, IncompleteBody, SlowClient, RequestInProgress, IdempotencyMismatch,
     StoreUnavailable and StoreFull; nothing is visible then, except that OutcomeUnknown leaves it to
     the sweeper to find out.
     """
-    bucket = await _open_bucket(runtime, request)
-    max_bytes = _size_limit(runtime, bucket, request)
+    bucket = await _bucket(runtime, request)
     if request.idempotency is None:
-        await _check_preconditions(runtime, request, bucket)
+        await _check(runtime, request, bucket)
     intent = _intent(request, bucket)
-    upload = await runtime.metadata.uploads.admit(
-        intent, secrets.token_hex(8), runtime.settings.uploads.lease_s
-    )
+    upload = await _admit(runtime, intent)
     if upload.intent.id != intent.id:
-        return _replay(upload, request)
+        return _replay(upload, request, bucket)
     try:
         if request.idempotency is not None:
-            await _check_preconditions(runtime, request, bucket)
-        digests = BodyDigests(request.expected_digests, request.wanted_digests)
-        storer = BodyStorer(runtime, upload, bucket, body, digests, max_bytes=max_bytes)
-        async with kept_lease(runtime.metadata.uploads, upload.ref, _lease_s(runtime)):
-            stored = await storer.run()
+            await _check(runtime, request, bucket)
+        stored = await _store(runtime, request, bucket, upload, body)
     except BaseException:
         runtime.tasks.spawn(undo_quietly(runtime, upload.ref), name="undo")
         raise
-    committed = await runtime.tasks.outlive(_finish(runtime, upload, stored), name="commit")
+    committed = await commit_upload(runtime, upload, stored)
     return PutResult(committed.version(), created=not committed.replaced)
 
 
-def _lease_s(runtime: Runtime) -> float:
-    return runtime.settings.uploads.lease_s
-
-
-async def _open_bucket(runtime: Runtime, request: PutRequest) -> Bucket:
+async def _bucket(runtime: Runtime, request: PutRequest) -> Bucket:
     bucket = await runtime.metadata.buckets.get(request.tenant, request.bucket)
     if bucket is None:
         raise BucketNotFound(f"there is no bucket {request.bucket!r}")
-    if bucket.state is BucketState.DELETING:
-        raise BucketDeleting(f"bucket {request.bucket!r} is being deleted")
-    allowed = bucket.settings.allowed_content_types
-    if allowed and not matches_any(request.facts.content_type, allowed):
-        raise UnsupportedMedia(
-            f"bucket {request.bucket!r} does not take {request.facts.content_type}",
-            allowed_content_types=list(allowed),
-        )
     return bucket
 
 
-def _size_limit(runtime: Runtime, bucket: Bucket, request: PutRequest) -> int:
-    settings = runtime.settings
-    declared = request.declared_size_bytes
-    limit = min(
-        settings.limits.max_object_bytes,
-        bucket.settings.max_object_size_bytes or settings.limits.max_object_bytes,
-        largest_object_bytes(
-            declared is not None, settings.uploads, settings.limits.byte_budget_bytes
-        ),
-    )
+async def _check(runtime: Runtime, request: PutRequest, bucket: Bucket) -> None:
+    """Whatever can be refused before the body. With an idempotency key only after admission, for a
+    replay gets its first answer whatever has changed since."""
+    if bucket.state is BucketState.DELETING:
+        raise BucketDeleting(f"bucket {bucket.name!r} is being deleted")
+    allowed = bucket.settings.allowed_content_types
+    if allowed and not matches_any(request.facts.content_type, allowed):
+        raise UnsupportedMedia(
+            f"bucket {bucket.name!r} does not take {request.facts.content_type}",
+            allowed_content_types=list(allowed),
+        )
+    declared, limit = request.declared_size_bytes, _size_limit(runtime, request, bucket)
     if declared is not None and declared > limit:
         raise TooLarge(f"{declared} bytes are more than the {limit} allowed", limit_bytes=limit)
-    return limit
+    if request.preconditions != Preconditions():
+        # To spare the client the upload; what counts is the check inside the commit.
+        latest = await runtime.metadata.versions.get_latest(request.tenant, bucket.id, request.key)
+        request.preconditions.check_write(latest)
 
 
-async def _check_preconditions(runtime: Runtime, request: PutRequest, bucket: Bucket) -> None:
-    """Early, to spare the client the upload; what counts is the check inside the commit."""
-    if request.preconditions == Preconditions():
-        return
-    latest = await runtime.metadata.versions.get_latest(request.tenant, bucket.id, request.key)
-    request.preconditions.check_write(latest)
+def _size_limit(runtime: Runtime, request: PutRequest, bucket: Bucket) -> int:
+    """In bytes: the service's, the bucket's, and what 10,000 parts can hold."""
+    limits, uploads = runtime.settings.limits, runtime.settings.uploads
+    declared = request.declared_size_bytes is not None
+    return min(
+        limits.max_object_bytes,
+        bucket.settings.max_object_size_bytes or limits.max_object_bytes,
+        largest_object_bytes(declared, uploads, limits.byte_budget_bytes),
+    )
+
+
+async def _store(
+    runtime: Runtime,
+    request: PutRequest,
+    bucket: Bucket,
+    upload: Upload,
+    body: AsyncIterator[bytes],
+) -> StoredBody:
+    digests = BodyDigests(request.expected_digests, request.wanted_digests)
+    limit = _size_limit(runtime, request, bucket)
+    lease_s = runtime.settings.uploads.lease_s
+    async with kept_lease(runtime.metadata.uploads, upload.ref, lease_s) as lease:
+        storer = BodyStorer(runtime, upload, bucket, body, digests, lease, max_bytes=limit)
+        return await storer.run()
+
+
+async def _admit(runtime: Runtime, intent: Intent) -> Upload:
+    """The entry in the ledger, or the earlier one that holds the idempotency key."""
+    owner = secrets.token_hex(8)
+    try:
+        return await runtime.metadata.uploads.admit(intent, owner, runtime.settings.uploads.lease_s)
+    except BaseException:
+        # It may stand there although the answer was lost, and would hold the key for a lease.
+        ref = UploadRef(intent.id, 1, owner)
+        runtime.tasks.spawn(undo_quietly(runtime, ref), name="undo")
+        raise
 
 
 def _intent(request: PutRequest, bucket: Bucket) -> Intent:
@@ -165,61 +180,16 @@ def _intent(request: PutRequest, bucket: Bucket) -> Intent:
     )
 
 
-def _replay(earlier: Upload, request: PutRequest) -> PutResult:
-    """Answer for a request whose idempotency key an earlier upload holds."""
+def _replay(earlier: Upload, request: PutRequest, bucket: Bucket) -> PutResult:
+    """Answer for a request whose idempotency key an earlier upload holds.
+
+    A bucket that was made again under the same name is another one.
+    """
     assert request.idempotency is not None
     assert earlier.intent.idempotency is not None
-    if earlier.intent.idempotency.fingerprint != request.idempotency.fingerprint:
+    same = earlier.intent.idempotency.fingerprint == request.idempotency.fingerprint
+    if not same or earlier.intent.bucket_id != bucket.id:
         raise IdempotencyMismatch
     if earlier.state is not UploadState.COMMITTED:
         raise RequestInProgress(retry_after_s=1)
     return PutResult(earlier.version(), created=not earlier.replaced, replayed=True)
-
-
-async def _finish(runtime: Runtime, upload: Upload, stored: StoredBody) -> Upload:
-    """`completing`, the store's Complete, the commit; an upload that cannot go on is undone."""
-    committing = False
-    try:
-        await _complete(runtime, upload, stored)
-        committing = True
-        return await runtime.metadata.uploads.commit(
-            upload.ref, deadline_s=runtime.settings.metadata.commit_timeout_s
-        )
-    except OutcomeUnknown:
-        if not committing:
-            await undo_quietly(runtime, upload.ref)
-        raise
-    except MediagateError:
-        await undo_quietly(runtime, upload.ref)
-        raise
-
-
-async def _complete(runtime: Runtime, upload: Upload, stored: StoredBody) -> None:
-    intent = upload.intent
-    base_seq = await runtime.metadata.versions.current_seq(
-        intent.tenant, intent.bucket_id, intent.key
-    )
-    completion = Completion(
-        size_bytes=stored.size_bytes,
-        digests=stored.digests,
-        facts=replace(intent.facts, sniffed_type=stored.sniffed_type),
-        parts=stored.parts,
-        base_seq=base_seq,
-    )
-    await runtime.metadata.uploads.complete(upload.ref, completion, _lease_s(runtime))
-    if stored.multipart_id is None:
-        return
-    async with kept_lease(runtime.metadata.uploads, upload.ref, _lease_s(runtime)):
-        await _complete_multipart(runtime, upload.ref, stored)
-
-
-async def _complete_multipart(runtime: Runtime, ref: UploadRef, stored: StoredBody) -> None:
-    """MinIO answers NoSuchUpload to a repeated Complete, so only a HEAD tells what happened."""
-    assert stored.multipart_id is not None
-    try:
-        await runtime.blobs.complete(
-            stored.blob_key, stored.multipart_id, stored.parts, stored.crc64nvme
-        )
-    except OutcomeUnknown:
-        if not await is_whole(runtime, stored.blob_key, stored.size_bytes, stored.crc64nvme):
-            raise

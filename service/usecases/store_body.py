@@ -18,6 +18,7 @@ from service.model.upload import Part, Upload
 from service.protocol.media_types import SNIFF_BYTES, contradicts, sniff
 from service.stores.blob_layout import new_blob_key
 from service.usecases.digests import CRC64NVME, BodyDigests
+from service.usecases.leases import Lease
 from service.usecases.part_plan import (
     known_part_bytes,
     largest_object_bytes,
@@ -26,6 +27,7 @@ from service.usecases.part_plan import (
 from service.usecases.part_stream import FilledPart, PartStream
 from service.usecases.part_window import PartWindow
 from service.usecases.runtime import Runtime
+from service.usecases.tasks import to_its_end
 
 _FRESH_KEYS = 3
 
@@ -59,10 +61,12 @@ class BodyStorer:
         bucket: Bucket,
         body: AsyncIterator[bytes],
         digests: BodyDigests,
+        lease: Lease,
         *,
         max_bytes: int,
     ) -> None:
         self._runtime = runtime
+        self._lease = lease
         self._upload = upload
         self._allowed_types = bucket.settings.allowed_content_types
         self._digests = digests
@@ -120,8 +124,9 @@ class BodyStorer:
         return StoredBody(key, None, (), self._stream.size_bytes, found, sniffed)
 
     async def _put(self, key: BlobKey, part: FilledPart) -> None:
+        await self._lease.ensure()
         try:
-            await self._runtime.blobs.put(key, part.chunks, part.crc_bytes)
+            await to_its_end(self._runtime.blobs.put(key, part.chunks, part.crc_bytes))
         except OutcomeUnknown:
             if not await is_whole(self._runtime, key, part.size_bytes, part.crc_bytes):
                 raise
@@ -161,8 +166,9 @@ class BodyStorer:
             if attempt:
                 key = new_blob_key(self._upload.intent.tenant)
                 await ledger.switch_key(ref, key)
+            await self._lease.ensure()
             try:
-                multipart = await self._runtime.blobs.create_multipart(key)
+                multipart = await to_its_end(self._runtime.blobs.create_multipart(key))
             except OutcomeUnknown:
                 continue
             await ledger.save_multipart(ref, key, multipart)

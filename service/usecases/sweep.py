@@ -119,11 +119,11 @@ async def _rolled_forward(runtime: Runtime, upload: Upload) -> bool:
 
 
 async def _too_old(runtime: Runtime, upload: Upload) -> bool:
-    """Past the grace the tombstones that prove "nothing newer" may be gone."""
+    """Past the grace the tombstones that prove "nothing newer" may go; half of it is safe."""
     if upload.completing_at is None:
         return True
-    grace = timedelta(seconds=runtime.settings.sweep.grace_s)
-    return upload.completing_at + grace < await runtime.metadata.now()
+    half_grace = timedelta(seconds=runtime.settings.sweep.grace_s / 2)
+    return upload.completing_at + half_grace < await runtime.metadata.now()
 
 
 async def _look_again(runtime: Runtime, report: SweepReport) -> None:
@@ -205,6 +205,10 @@ async def _each(
                 left.add(name(item))
                 report.failed += 1
                 log.warning("sweep_failed", item=name(item), reason=error.code)
+            except Exception:
+                left.add(name(item))
+                report.failed += 1
+                log.exception("sweep_failed", item=name(item))
 
     while True:
         found = await find(batch + len(left))

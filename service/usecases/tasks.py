@@ -16,6 +16,22 @@ T = TypeVar("T")
 log = structlog.get_logger()
 
 
+async def to_its_end(work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`; a cancellation waits until it has ended by itself.
+
+    For a request that makes something in the store: an undo that overtook it would find nothing to
+    remove, and what it makes would stay until the tombstone's second look.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # seen: the caller is going away
+        raise
+
+
 class Tasks:
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()

@@ -44,6 +44,14 @@ async def undo_quietly(runtime: Runtime, ref: UploadRef) -> None:
         log.info("undo_left_to_sweeper", upload=ref.id, reason=error.code)
 
 
+async def clear_quietly(runtime: Runtime, upload: Upload) -> None:
+    """The same after a failure that is reported already."""
+    try:
+        await clear(runtime, upload)
+    except MediagateError as error:
+        log.info("undo_left_to_sweeper", upload=upload.ref.id, reason=error.code)
+
+
 async def remove_blobs(runtime: Runtime, keys: Iterable[UsedKey]) -> None:
     """Abort every multipart of these keys, delete their blobs, and see that they are gone."""
     for used in keys:

@@ -29,6 +29,8 @@ async def run_sweeper(runtime: Runtime) -> None:
                     await _sweep_once(runtime)
             except MediagateError as error:
                 log.warning("sweeper_failed", reason=error.code, detail=error.detail)
+            except Exception:
+                log.exception("sweeper_failed")
     finally:
         await _release(runtime, owner)
 

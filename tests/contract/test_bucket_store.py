@@ -99,33 +99,37 @@ async def test_an_unknown_bucket_is_not_found(world: World):
 
 async def test_a_deleting_bucket_can_be_reverted_or_removed_but_not_changed(world: World):
     buckets = world.store.buckets
-    await buckets.begin_delete(*world.place)
-    await buckets.begin_delete(*world.place)
+    nonce = await buckets.begin_delete(*world.place)
+    assert await buckets.begin_delete(*world.place) == nonce
     found = await buckets.get(TENANT, "films")
     assert found == replace(world.bucket, state=BucketState.DELETING)
     with pytest.raises(BucketDeleting):
         await buckets.update(*world.place, CHOSEN, revision=1)
     with pytest.raises(BucketExists):
         await buckets.create(TENANT, "films", CHOSEN)
-    await buckets.revert_delete(*world.place)
+    await buckets.revert_delete(*world.place, "another")
+    assert await buckets.get(TENANT, "films") == found
+    await buckets.revert_delete(*world.place, nonce)
     assert await buckets.get(TENANT, "films") == world.bucket
+    assert await buckets.begin_delete(*world.place) != nonce
 
 
 async def test_remove_drops_a_deleting_bucket_only(world: World):
     buckets = world.store.buckets
-    await buckets.remove(*world.place)
+    assert not await buckets.remove(*world.place, "none")
     assert await buckets.get(TENANT, "films") == world.bucket
-    await buckets.begin_delete(*world.place)
-    await buckets.remove(OTHER_TENANT, world.bucket.id)
+    nonce = await buckets.begin_delete(*world.place)
+    assert not await buckets.remove(OTHER_TENANT, world.bucket.id, nonce)
+    assert not await buckets.remove(*world.place, "another")
     assert await buckets.get(TENANT, "films") is not None
-    await buckets.remove(*world.place)
+    assert await buckets.remove(*world.place, nonce)
     assert await buckets.get(TENANT, "films") is None
 
 
 async def test_a_name_made_again_is_another_bucket(world: World):
     await world.put()
-    await world.store.buckets.begin_delete(*world.place)
-    await world.store.buckets.remove(*world.place)
+    nonce = await world.store.buckets.begin_delete(*world.place)
+    await world.store.buckets.remove(*world.place, nonce)
     again = await world.store.buckets.create(TENANT, "films", BucketSettings())
     assert again.id != world.bucket.id
     assert await world.store.versions.get_latest(TENANT, again.id, "k") is None

@@ -164,18 +164,18 @@ async def test_create_only_may_follow_a_delete(world: World):
 
 async def test_a_deleting_bucket_takes_no_commit_until_it_is_reverted(world: World):
     upload = await world.completing()
-    await world.store.buckets.begin_delete(*world.place)
+    nonce = await world.store.buckets.begin_delete(*world.place)
     with pytest.raises(BucketDeleting):
         await world.commit(upload)
     assert await world.read(upload) == upload
-    await world.store.buckets.revert_delete(*world.place)
+    await world.store.buckets.revert_delete(*world.place, nonce)
     await world.commit(upload)
 
 
 async def test_a_removed_bucket_takes_no_commit(world: World):
     upload = await world.completing()
-    await world.store.buckets.begin_delete(*world.place)
-    await world.store.buckets.remove(*world.place)
+    nonce = await world.store.buckets.begin_delete(*world.place)
+    await world.store.buckets.remove(*world.place, nonce)
     with pytest.raises(BucketNotFound):
         await world.commit(upload)
     assert await world.read(upload) == upload
@@ -281,7 +281,7 @@ async def test_a_bucket_proved_empty_stays_empty(world: World):
 
     async def empty_out() -> bool:
         await world.store.buckets.begin_delete(*world.place)
-        for upload in await world.store.uploads.unfinished_in(*world.place, limit=100):
+        for upload in await world.store.uploads.undoable_in(*world.place, limit=100):
             await world.store.uploads.fence(upload.ref.id, "deleter", 60)
         return not await world.store.versions.has_content(*world.place)
 

@@ -104,7 +104,7 @@ async def test_undone_frees_the_idempotency_key(world: World):
 async def test_one_of_many_requests_at_once_gets_the_idempotency_key(world: World):
     uploads = await asyncio.gather(*(world.opened(idempotency=named()) for _ in range(20)))
     assert len({upload.ref.id for upload in uploads}) == 1
-    assert len(await world.store.uploads.unfinished_in(*world.place, limit=100)) == 1
+    assert len(await world.store.uploads.undoable_in(*world.place, limit=100)) == 1
 
 
 async def test_uploads_without_idempotency_key_are_all_admitted(world: World):
@@ -248,7 +248,7 @@ async def test_finish_undo_leaves_a_tombstone(world: World):
     assert upload.state is UNDONE
     assert upload.lease_until is None
     assert now < upload.clean_at <= now + timedelta(seconds=60)
-    assert await world.store.uploads.unfinished_in(*world.place, limit=10) == []
+    assert await world.store.uploads.undoable_in(*world.place, limit=10) == []
 
 
 @pytest.mark.parametrize("state", [OPEN, COMPLETING])
@@ -327,16 +327,17 @@ async def test_expired_lists_unfinished_uploads_past_their_lease(world: World):
     assert len(await ledger.expired(limit=3)) == 3
 
 
-async def test_unfinished_in_lists_one_bucket_leased_or_not(world: World):
+async def test_undoable_in_lists_one_bucket_leased_or_not(world: World):
     ledger = world.store.uploads
-    ours = [await world.opened(lease_s=0.01), await world.completing(), await world.undoing()]
+    ours = [await world.opened(lease_s=0.01), await world.completing()]
+    await world.undoing()
     await world.put("committed")
     await world.undone("undone")
     await world.opened(tenant=OTHER_TENANT)
     await world.opened(bucket_id=BucketId(new_id()))
-    found = await ledger.unfinished_in(*world.place, limit=10)
+    found = await ledger.undoable_in(*world.place, limit=10)
     assert {upload.ref.id for upload in found} == {upload.ref.id for upload in ours}
-    assert len(await ledger.unfinished_in(*world.place, limit=2)) == 2
+    assert len(await ledger.undoable_in(*world.place, limit=1)) == 1
 
 
 async def test_a_tombstone_is_due_when_its_time_has_come(world: World):

@@ -292,13 +292,11 @@ class FakeUploadLedger:
         found = [u for u in self.uploads.values() if u.state in UNFINISHED and self._ran_out(u)]
         return found[:limit]
 
-    async def unfinished_in(
-        self, tenant: TenantId, bucket: BucketId, *, limit: int
-    ) -> list[Upload]:
+    async def undoable_in(self, tenant: TenantId, bucket: BucketId, *, limit: int) -> list[Upload]:
         found = [
             u
             for u in self.uploads.values()
-            if u.state in UNFINISHED and (u.intent.tenant, u.intent.bucket_id) == (tenant, bucket)
+            if u.state in UNDOABLE and (u.intent.tenant, u.intent.bucket_id) == (tenant, bucket)
         ]
         return found[:limit]
 
@@ -367,6 +365,7 @@ class FakeBucketStore:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.buckets: dict[BucketId, Bucket] = {}
+        self.deletions: dict[BucketId, str] = {}
 
     async def create(self, tenant: TenantId, name: str, settings: BucketSettings) -> Bucket:
         if await self.get(tenant, name) is not None:
@@ -397,17 +396,22 @@ class FakeBucketStore:
         self.buckets[bucket] = replace(found, settings=settings, revision=revision + 1)
         return self.buckets[bucket]
 
-    async def begin_delete(self, tenant: TenantId, bucket: BucketId) -> None:
-        self.buckets[bucket] = replace(self.by_id(tenant, bucket), state=BucketState.DELETING)
+    async def begin_delete(self, tenant: TenantId, bucket: BucketId) -> str:
+        found = self.by_id(tenant, bucket)
+        self.buckets[bucket] = replace(found, state=BucketState.DELETING)
+        return self.deletions.setdefault(bucket, new_id())
 
-    async def revert_delete(self, tenant: TenantId, bucket: BucketId) -> None:
-        self.buckets[bucket] = replace(self.by_id(tenant, bucket), state=BucketState.ACTIVE)
+    async def revert_delete(self, tenant: TenantId, bucket: BucketId, nonce: str) -> None:
+        if self.deletions.get(bucket) == nonce:
+            del self.deletions[bucket]
+            self.buckets[bucket] = replace(self.by_id(tenant, bucket), state=BucketState.ACTIVE)
 
-    async def remove(self, tenant: TenantId, bucket: BucketId) -> None:
-        found = self.buckets.get(bucket)
-        ours = found is not None and found.tenant == tenant
-        if ours and found.state is BucketState.DELETING:
-            del self.buckets[bucket]
+    async def remove(self, tenant: TenantId, bucket: BucketId, nonce: str) -> bool:
+        if self.deletions.get(bucket) != nonce or self.buckets[bucket].tenant != tenant:
+            return False
+        del self.deletions[bucket]
+        del self.buckets[bucket]
+        return True
 
     def by_id(self, tenant: TenantId, bucket: BucketId) -> Bucket:
         found = self.buckets.get(bucket)

@@ -18,6 +18,7 @@ from service.errors import (
     OutcomeUnknown,
     PreconditionFailed,
     RequestInProgress,
+    StoreFull,
     StoreUnavailable,
     TooLarge,
     UnsupportedMedia,
@@ -25,9 +26,12 @@ from service.errors import (
 from service.model.bucket import BucketSettings
 from service.model.ids import DEFAULT_TENANT, BlobKey, MultipartId
 from service.model.preconditions import EntityTags, Preconditions
-from service.model.upload import Idempotency, Part, UploadState
+from service.model.upload import Idempotency, Part, UploadRef, UploadState
 from service.model.version import ObjectFacts
 from service.settings import MIB
+from service.usecases import leases
+from service.usecases.delete_bucket import delete_bucket
+from service.usecases.delete_object import delete_object
 from service.usecases.get_object import find_version, read_version
 from service.usecases.put_object import PutRequest, put_object
 from service.usecases.runtime import Runtime
@@ -373,3 +377,120 @@ async def test_failed_part_ends_the_upload_and_leaves_nothing(
     with pytest.raises(StoreUnavailable):
         await put(some_bytes(23 * MIB))
     await assert_nothing_left(runtime, blobs, metadata)
+
+
+async def test_abandoned_commit_never_overwrites_what_came_after(
+    runtime: Runtime, metadata: FakeMetadata, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client gave up on its first try and had its second acknowledged."""
+    reached, go_on = asyncio.Event(), asyncio.Event()
+    complete = metadata.uploads.complete
+
+    async def slow(*args: object) -> None:
+        await complete(*args)  # type: ignore[arg-type]
+        if not reached.is_set():
+            reached.set()
+            await go_on.wait()
+
+    monkeypatch.setattr(metadata.uploads, "complete", slow)
+    request = PutRequest(DEFAULT_TENANT, "films", "a")
+    task = asyncio.create_task(put_object(runtime, request, chunked(b"first try")))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await put(b"second try")
+    go_on.set()
+    await runtime.tasks.drain(5)
+    assert await read_back(runtime) == b"second try"
+
+
+async def test_failure_that_could_not_be_undone_is_told_as_unknown(
+    runtime: Runtime, metadata: FakeMetadata, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(*_: object, **__: object) -> None:
+        raise StoreFull
+
+    async def down(*_: object) -> None:
+        raise StoreUnavailable
+
+    with monkeypatch.context() as patch:
+        patch.setattr(metadata.uploads, "commit", full)
+        patch.setattr(metadata.uploads, "begin_undo", down)
+        with pytest.raises(OutcomeUnknown):
+            await put(b"x")
+
+
+async def test_commit_that_others_finished_is_a_success(
+    runtime: Runtime, metadata: FakeMetadata, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = metadata.uploads.commit
+
+    async def overtaken(ref: UploadRef, *, deadline_s: float, base_seq: int | None = None) -> None:
+        await commit(ref, deadline_s=deadline_s, base_seq=base_seq)
+        raise Fenced
+
+    monkeypatch.setattr(metadata.uploads, "commit", overtaken)
+    assert (await put(b"x")).created
+    assert await read_back(runtime) == b"x"
+
+
+async def test_owner_that_lost_its_lease_long_ago_sends_nothing(
+    runtime: Runtime, blobs: FakeBlobStore, metadata: FakeMetadata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Past the tombstone's second look nobody would find what it made."""
+
+    async def paused() -> AsyncIterator[bytes]:
+        yield b"x"
+        upload = next(iter(metadata.uploads.uploads.values()))
+        fenced = await metadata.uploads.fence(upload.ref.id, "sweeper", 30)
+        assert fenced is not None
+        await metadata.uploads.finish_undo(fenced.ref, 0)
+        await metadata.uploads.forget(upload.ref.id)
+        now = leases._boot_time_s()
+        monkeypatch.setattr(leases, "_boot_time_s", lambda: now + 3600)
+
+    with pytest.raises(Fenced):
+        await put_object(runtime, PutRequest(DEFAULT_TENANT, "films", "a"), paused())
+    await runtime.tasks.drain(5)
+    assert not blobs.blobs
+
+
+async def test_replay_is_told_whatever_the_bucket_takes_by_now(
+    metadata: FakeMetadata, put: Put
+) -> None:
+    first = await put(b"once", idempotency=idempotent(), preconditions=CREATE_ONLY)
+    bucket = await metadata.buckets.get(DEFAULT_TENANT, "films")
+    assert bucket is not None
+    nothing = BucketSettings(allowed_content_types=("image/*",))
+    await metadata.buckets.update(DEFAULT_TENANT, bucket.id, nothing, revision=1)
+    again = await put(b"once", idempotency=idempotent(), preconditions=CREATE_ONLY)
+    assert again.version == first.version
+
+
+async def test_replay_into_a_bucket_made_again_is_another_request(
+    runtime: Runtime, metadata: FakeMetadata, put: Put
+) -> None:
+    await put(b"once", idempotency=idempotent())
+    await delete_object(runtime, DEFAULT_TENANT, "films", "a", Preconditions())
+    await delete_bucket(runtime, DEFAULT_TENANT, "films")
+    await metadata.buckets.create(DEFAULT_TENANT, "films", BucketSettings())
+    with pytest.raises(IdempotencyMismatch):
+        await put(b"once", idempotency=idempotent())
+
+
+async def test_lost_answer_of_admission_frees_the_idempotency_key(
+    runtime: Runtime, metadata: FakeMetadata, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admit = metadata.uploads.admit
+
+    async def lossy(*args: object) -> None:
+        await admit(*args)  # type: ignore[arg-type]
+        raise OutcomeUnknown
+
+    with monkeypatch.context() as patch:
+        patch.setattr(metadata.uploads, "admit", lossy)
+        with pytest.raises(OutcomeUnknown):
+            await put(b"x", idempotency=idempotent())
+    await runtime.tasks.drain(5)
+    assert (await put(b"x", idempotency=idempotent())).created

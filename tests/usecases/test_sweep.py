@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from service.errors import OutcomeUnknown, StoreUnavailable
-from service.model.ids import DEFAULT_TENANT
+from service.model.ids import DEFAULT_TENANT, UploadId
 from service.model.preconditions import Preconditions
-from service.model.upload import UploadState
+from service.model.upload import Upload, UploadState
 from service.settings import MIB
 from service.usecases.delete_object import delete_object
 from service.usecases.put_object import PutRequest, put_object
@@ -172,3 +172,22 @@ async def test_two_sweepers_at_once_settle_each_upload_once(
     one, other = await asyncio.gather(sweep(runtime), sweep(runtime))
     assert one.aborted + other.aborted == 5
     assert one.failed + other.failed == 0
+
+
+async def test_one_broken_entry_does_not_stop_the_sweep(
+    runtime: Runtime, blobs: FakeBlobStore, metadata: FakeMetadata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await crash_in_body(runtime, 6 * MIB)
+    await crash_in_body(runtime, 6 * MIB)
+    metadata.clock.advance(31)
+    broken = next(iter(metadata.uploads.uploads))
+    take_over = metadata.uploads.take_over
+
+    async def buggy(upload: UploadId, owner: str, lease_s: float) -> Upload | None:
+        if upload == broken:
+            raise KeyError("a bug")
+        return await take_over(upload, owner, lease_s)
+
+    monkeypatch.setattr(metadata.uploads, "take_over", buggy)
+    report = await sweep(runtime)
+    assert (report.aborted, report.failed) == (1, 1)

@@ -6,14 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.settings import Telemetry
-from service.telemetry.logging import configure_logging
 from tests.web.serving import Service, Start, make_settings, running
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _logs_as_in_production() -> None:
-    configure_logging(Telemetry(log_format="json"))
 
 
 @pytest.fixture

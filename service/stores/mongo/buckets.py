@@ -82,20 +82,29 @@ class MongoBucketStore:
             return BucketDeleting()
         return PreconditionFailed("the bucket was changed in between", condition="if-match")
 
-    async def begin_delete(self, tenant: TenantId, bucket: BucketId) -> None:
-        if not await self._set_state(tenant, bucket, DELETING):
-            raise BucketNotFound
-
-    async def revert_delete(self, tenant: TenantId, bucket: BucketId) -> None:
-        await self._set_state(tenant, bucket, ACTIVE)
-
-    async def _set_state(self, tenant: TenantId, bucket: BucketId, state: str) -> bool:
+    async def begin_delete(self, tenant: TenantId, bucket: BucketId) -> str:
+        # A pipeline, so that a deletion under way keeps its nonce.
+        nonce = {"$ifNull": ["$deletion", new_id()]}
         with self._guard.writing():
-            done = await self._buckets.update_one(
-                {"_id": bucket, "tenant": tenant}, {"$set": {"state": state}}
+            changed = await self._buckets.find_one_and_update(
+                {"_id": bucket, "tenant": tenant},
+                [{"$set": {"state": DELETING, "deletion": nonce}}],
+                return_document=ReturnDocument.AFTER,
             )
-        return bool(done.matched_count)
+        if not changed:
+            raise BucketNotFound
+        return str(changed["deletion"])
 
-    async def remove(self, tenant: TenantId, bucket: BucketId) -> None:
+    async def revert_delete(self, tenant: TenantId, bucket: BucketId, nonce: str) -> None:
         with self._guard.writing():
-            await self._buckets.delete_one({"_id": bucket, "tenant": tenant, "state": DELETING})
+            await self._buckets.update_one(
+                {"_id": bucket, "tenant": tenant, "deletion": nonce},
+                {"$set": {"state": ACTIVE}, "$unset": {"deletion": True}},
+            )
+
+    async def remove(self, tenant: TenantId, bucket: BucketId, nonce: str) -> bool:
+        with self._guard.writing():
+            removed = await self._buckets.delete_one(
+                {"_id": bucket, "tenant": tenant, "deletion": nonce}
+            )
+        return bool(removed.deleted_count)

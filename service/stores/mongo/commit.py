@@ -26,6 +26,9 @@ from service.stores.mongo.driver import Database, Document, Session
 from service.stores.mongo.errors import Guard
 from service.stores.mongo.versions import OBJECT, latest_of
 
+PARTS = "completion.parts"
+"""Up to 10,000 of them, over a megabyte: not kept past the commit, nor read where many are."""
+
 
 def owned(ref: UploadRef, *states: UploadState) -> Document:
     """The filter of a step: this upload under this epoch and owner, in one of these states."""
@@ -108,7 +111,7 @@ class Commit:
             changes["clean_at"] = NOW
         stored: Document | None = await self.database["uploads"].find_one_and_update(
             owned(self.ref, UploadState.COMPLETING),
-            [{"$set": changes}, {"$unset": ["lease_until"]}],
+            [{"$set": changes}, {"$unset": ["lease_until", PARTS]}],
             return_document=ReturnDocument.AFTER,
             session=session,
         )

@@ -127,7 +127,7 @@ def completion_out(document: Document) -> Completion:
         size_bytes=document["size_bytes"],
         digests=pairs_out(document["digests"]),
         facts=facts_out(document["facts"]),
-        parts=tuple(Part(**part) for part in document["parts"]),
+        parts=tuple(Part(**part) for part in document.get("parts", ())),
         base_seq=document["base_seq"],
     )
 

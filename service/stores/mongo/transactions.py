@@ -51,10 +51,11 @@ class _CommitFailed(Exception):
 
 
 class _Deadline:
-    """A point in time, by the monotonic clock."""
+    """A point in time, by the monotonic clock. abandoned: nobody waits for a rerun any more."""
 
     def __init__(self, seconds: float) -> None:
         self._at = time.monotonic() + seconds
+        self.abandoned = False
 
     def left_s(self) -> float:
         return max(self._at - time.monotonic(), LEAST_S)
@@ -92,12 +93,15 @@ class Transactions:
         work: may run several times; an error of ours that it raises aborts and passes through.
         Raises StoreUnavailable (nothing happened), OutcomeUnknown.
         """
-        task = asyncio.create_task(self._until(work, landed, _Deadline(deadline_s)))
+        deadline = _Deadline(deadline_s)
+        task = asyncio.create_task(self._until(work, landed, deadline))
         self._running.add(task)
         task.add_done_callback(self._ended)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
+            # A rerun could undo what others, or the same client, were told since.
+            deadline.abandoned = True
             await asyncio.wait([task])
             raise
 
@@ -122,7 +126,7 @@ class Transactions:
             try:
                 return await self._once(work, deadline)
             except _Again as exc:
-                if deadline.passed():
+                if deadline.passed() or deadline.abandoned:
                     raise StoreUnavailable("a conflict did not end in time") from exc.__cause__
             except _CommitFailed as exc:
                 found = await self._read_back(landed, exc)
@@ -130,7 +134,7 @@ class Transactions:
                     return found
                 if not exc.definite:
                     raise OutcomeUnknown("the commit was not acknowledged") from exc.__cause__
-                if deadline.passed():
+                if deadline.passed() or deadline.abandoned:
                     raise StoreUnavailable("a commit failed until the end") from exc.__cause__
             await _pause(attempt)
             attempt += 1

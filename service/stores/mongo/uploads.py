@@ -26,7 +26,7 @@ from service.model.upload import (
     UploadState,
 )
 from service.stores.mongo.clock import NOW, in_future, insert_timed, literal, read_clock, read_past
-from service.stores.mongo.commit import Commit, owned
+from service.stores.mongo.commit import PARTS, Commit, owned
 from service.stores.mongo.documents import completion_in, intent_in, upload_out
 from service.stores.mongo.driver import Database, Document
 from service.stores.mongo.errors import Guard
@@ -137,7 +137,7 @@ class MongoUploadLedger:
         changes = {"state": UploadState.UNDONE.value, "clean_at": in_future(look_again_s)}
         await self._step(
             owned(ref, UploadState.UNDOING),
-            [{"$set": changes}, {"$unset": ["lease_until", "idempotency"]}],
+            [{"$set": changes}, {"$unset": ["lease_until", "idempotency", PARTS]}],
         )
 
     async def get(self, upload: UploadId) -> Upload | None:
@@ -150,12 +150,10 @@ class MongoUploadLedger:
             now = await read_clock(self._database)
             return await self._list({"lease_until": {"$lt": now}}, limit, "lease_until")
 
-    async def unfinished_in(
-        self, tenant: TenantId, bucket: BucketId, *, limit: int
-    ) -> list[Upload]:
+    async def undoable_in(self, tenant: TenantId, bucket: BucketId, *, limit: int) -> list[Upload]:
         with self._guard.reading():
             return await self._list(
-                {"tenant": tenant, "bucket_id": bucket, "state": _UNFINISHED}, limit
+                {"tenant": tenant, "bucket_id": bucket, "state": _UNDOABLE}, limit
             )
 
     async def due(self, *, limit: int) -> list[Upload]:
@@ -222,7 +220,7 @@ class MongoUploadLedger:
 
     async def _list(self, filter: Document, limit: int, sort: str | None = None) -> list[Upload]:
         order = [(sort, ASCENDING)] if sort else None
-        cursor = self._uploads.find(filter, sort=order, limit=limit)
+        cursor = self._uploads.find(filter, {PARTS: False}, sort=order, limit=limit)
         return [upload_out(document) for document in await cursor.to_list(limit)]
 
 

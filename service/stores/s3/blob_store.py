@@ -31,6 +31,7 @@ from service.stores.s3.translation import error_code, s3_call
 FLOOR_BYTES_S = MIB
 """A body has `request_timeout_s` plus the time that it takes at this rate."""
 _ABORT_PAUSE_S = 0.1
+_JOIN_PART_S = 0.05
 _BLOB_TYPE = "application/octet-stream"
 
 
@@ -125,7 +126,8 @@ class S3BlobStore:
         whole = {}
         if listed and MEMBER[PartChecksum.CRC64NVME] in listed[0]:
             whole = {"ChecksumCRC64NVME": encode(crc64nvme), "ChecksumType": "FULL_OBJECT"}
-        async with s3_call(self._timeout_s, write=True):
+        # Stores join the parts before they answer, and keep the connection alive meanwhile.
+        async with s3_call(self._timeout_s + len(parts) * _JOIN_PART_S, write=True):
             try:
                 await self._clients.once.complete_multipart_upload(
                     **self._at(key),

@@ -1,0 +1,143 @@
+"""From a stored body to a visible version: `completing`, the store's Complete, the commit.
+
+All of it runs in a task of its own, so that a client that goes away does not leave half of it.
+Yet nobody waits for the answer then, and the same client may have sent something newer meanwhile:
+an abandoned upload commits only if nothing newer was committed on its key, as the sweeper's would.
+
+What is told when it fails: a definite error only once `undoing` is won, which proves that no
+version can come of the upload; otherwise OutcomeUnknown, and the sweeper settles it by the ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from service.errors import Fenced, MediagateError, OutcomeUnknown, StoreUnavailable
+from service.model.upload import Completion, Upload, UploadState
+from service.usecases.leases import kept_lease
+from service.usecases.runtime import Runtime
+from service.usecases.store_body import StoredBody, is_whole
+from service.usecases.undo import clear_quietly
+
+COMPLETE_PAUSES_S = (0.2, 1.0)
+"""Before a Complete whose answer was lost is sent again; longer the more parts there are."""
+_PAUSE_A_PART_S = 0.001
+
+
+async def commit_upload(runtime: Runtime, upload: Upload, stored: StoredBody) -> Upload:
+    """Returns the committed upload.
+
+    Raises PreconditionFailed, BucketNotFound, BucketDeleting, StoreUnavailable (nothing came of
+    it), OutcomeUnknown (the sweeper will know).
+    """
+    ending = _Ending(runtime, upload, stored)
+    task = runtime.tasks.spawn(ending.run(), name="commit")
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        ending.abandon()
+        raise
+
+
+class _Ending:
+    def __init__(self, runtime: Runtime, upload: Upload, stored: StoredBody) -> None:
+        self._runtime = runtime
+        self._ledger = runtime.metadata.uploads
+        self._upload = upload
+        self._stored = stored
+        self._abandoned = False
+        self._commit: asyncio.Task[Upload] | None = None
+
+    def abandon(self) -> None:
+        """The client is gone: a commit under way may end, but is not begun again."""
+        self._abandoned = True
+        if self._commit is not None:
+            self._commit.cancel()
+
+    async def run(self) -> Upload:
+        try:
+            completion = await self._complete()
+        except MediagateError as error:
+            return await self._give_up(error)
+        self._commit = asyncio.create_task(
+            self._ledger.commit(
+                self._upload.ref,
+                deadline_s=self._runtime.settings.metadata.commit_timeout_s,
+                base_seq=completion.base_seq if self._abandoned else None,
+            )
+        )
+        try:
+            return await self._commit
+        except asyncio.CancelledError:
+            if not self._commit.cancelled() or not self._abandoned:
+                raise
+            return await self._give_up(OutcomeUnknown("the client went away"))
+        except OutcomeUnknown:
+            raise
+        except MediagateError as error:
+            return await self._give_up(error)
+
+    async def _complete(self) -> Completion:
+        intent, stored = self._upload.intent, self._stored
+        completion = Completion(
+            size_bytes=stored.size_bytes,
+            digests=stored.digests,
+            facts=replace(intent.facts, sniffed_type=stored.sniffed_type),
+            parts=stored.parts,
+            base_seq=await self._runtime.metadata.versions.current_seq(
+                intent.tenant, intent.bucket_id, intent.key
+            ),
+        )
+        lease_s = self._runtime.settings.uploads.lease_s
+        await self._ledger.complete(self._upload.ref, completion, lease_s)
+        if stored.multipart_id is not None:
+            async with kept_lease(self._ledger, self._upload.ref, lease_s):
+                await self._complete_multipart()
+        return completion
+
+    async def _complete_multipart(self) -> None:
+        """MinIO answers NoSuchUpload to a repeated Complete, so a HEAD tells what happened.
+
+        Where it tells nothing yet, a store that is slow, or one that never heard of it, gets the
+        same Complete again: it is the same blob either way.
+        """
+        stored, blobs = self._stored, self._runtime.blobs
+        assert stored.multipart_id is not None
+        pauses = iter(COMPLETE_PAUSES_S)
+        while True:
+            try:
+                await blobs.complete(
+                    stored.blob_key, stored.multipart_id, stored.parts, stored.crc64nvme
+                )
+            except OutcomeUnknown:
+                if await is_whole(
+                    self._runtime, stored.blob_key, stored.size_bytes, stored.crc64nvme
+                ):
+                    return
+                pause_s = next(pauses, None)
+                if pause_s is None:
+                    raise
+                await asyncio.sleep(pause_s + len(stored.parts) * _PAUSE_A_PART_S)
+            else:
+                return
+
+    async def _give_up(self, error: MediagateError) -> Upload:
+        """Win `undoing` and raise `error`; find out what happened where it cannot be won."""
+        ref = self._upload.ref
+        try:
+            undoing = await self._ledger.begin_undo(ref, self._runtime.settings.uploads.lease_s)
+        except Fenced:
+            return await self._settled_by_others(error)
+        except StoreUnavailable as lost:
+            raise OutcomeUnknown("the upload could be neither committed nor undone") from lost
+        self._runtime.tasks.spawn(clear_quietly(self._runtime, undoing), name="undo")
+        raise error
+
+    async def _settled_by_others(self, error: MediagateError) -> Upload:
+        settled = await self._ledger.get(self._upload.ref.id)
+        if settled is not None and settled.state is UploadState.COMMITTED:
+            return settled
+        if settled is not None and settled.state is UploadState.COMPLETING:
+            raise OutcomeUnknown("the upload was taken over") from error
+        raise error
