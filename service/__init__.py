@@ -2,5 +2,5 @@
 
 Layers, top to bottom; an import never points up (tests/test_layers.py proves it):
 cli > app > web > workers > usecases > stores > client > media > protocol > model > errors
-> settings > telemetry. `devstack` is imported by `cli` and the tests only.
+> telemetry > settings. `devstack` is imported by `cli` and the tests only.
 """

@@ -10,13 +10,11 @@ raises OutcomeUnknown.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
 from service.model.api_key import ApiKey
-from service.model.blob import BlobFacts, PartChecksum, StoreAbilities
 from service.model.bucket import Bucket, BucketSettings
 from service.model.ids import (
     BlobKey,
@@ -31,88 +29,12 @@ from service.model.preconditions import Preconditions
 from service.model.upload import (
     Completion,
     Intent,
-    Part,
     Upload,
     UploadRef,
     UploadState,
 )
 from service.model.version import Version
-
-
-class BlobStore(Protocol):
-    """Bytes under keys that are never used twice. Full store: StoreFull."""
-
-    part_checksum: PartChecksum
-
-    async def ensure_bucket(self) -> None:
-        """Make the S3 bucket unless it is there."""
-
-    async def probe(self) -> StoreAbilities:
-        """Find out what the store can do, and set `part_checksum` to the best of it.
-
-        A bucket with versioning or object lock switched on is a problem: DELETE would free nothing.
-        """
-
-    async def ping(self) -> None:
-        """Raise unless the bucket answers."""
-
-    async def put(self, key: BlobKey, chunks: Sequence[bytes], crc64nvme: bytes) -> None:
-        """Store a whole blob with one PutObject, verified by the store.
-
-        chunks: never joined nor copied. crc64nvme: 8 raw bytes over all chunks.
-        Raises OutcomeUnknown where it may have been stored, or may be later.
-        """
-
-    async def create_multipart(self, key: BlobKey) -> MultipartId:
-        """One attempt only. Raises OutcomeUnknown where an id was made and lost."""
-
-    async def upload_part(
-        self,
-        key: BlobKey,
-        multipart_id: MultipartId,
-        number: int,
-        chunks: Sequence[bytes],
-        crc64nvme: bytes,
-    ) -> Part:
-        """Store one part, verified by the store; retried by replay where that may help.
-
-        number: 1..10000. crc64nvme: 8 raw bytes over the chunks.
-        """
-
-    async def complete(
-        self, key: BlobKey, multipart_id: MultipartId, parts: Sequence[Part], crc64nvme: bytes
-    ) -> None:
-        """One attempt. Raises OutcomeUnknown for a lost answer and for NoSuchUpload alike,
-        StoreRefused for parts that make no blob.
-
-        crc64nvme: of the whole blob, verified by the store where it can.
-        """
-
-    async def abort(self, key: BlobKey, multipart_id: MultipartId) -> None:
-        """End a multipart and repeat until the store says NoSuchUpload."""
-
-    async def list_multiparts(self, key: BlobKey) -> list[MultipartId]:
-        """Open multiparts of exactly this key (Prefix = the key: reliable on MinIO too)."""
-
-    async def head(self, key: BlobKey) -> BlobFacts | None:
-        """None where there is no such blob."""
-
-    def read(
-        self, key: BlobKey, start: int, end: int
-    ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Bytes [start, end) of a blob, end > start, in chunks of up to 1 MiB.
-
-        Entering raises BlobMissing where there is no such blob, or a shorter one. The iterator
-        raises StoreUnavailable when the connection breaks; it never ends early without an error.
-        """
-
-    async def delete(self, key: BlobKey) -> None:
-        """Idempotent."""
-
-    def scan(self, prefix: str) -> AsyncIterator[tuple[BlobKey, int]]:
-        """All blobs under a prefix in key order, with their sizes in bytes."""
-
-    async def close(self) -> None: ...
+from service.stores.blob_port import BlobStore
 
 
 class VersionIndex(Protocol):
