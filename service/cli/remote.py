@@ -31,7 +31,7 @@ Patience = Annotated[
     float,
     typer.Option(min=0, help="Seconds without progress after which a broken transfer is given up."),
 ]
-DEFAULT_PATIENCE_S = 60.0
+DEFAULT_PATIENCE_S = 120.0
 
 
 class Name(NamedTuple):

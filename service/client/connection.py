@@ -39,13 +39,14 @@ A = TypeVar("A", bound=BaseModel)
 class Timeouts:
     """connect_s: until there is a connection. idle_s: the longest silence in a transfer.
 
-    request_s: a small request as a whole. patience_s: how long it is tried again without progress.
+    request_s: a small request as a whole. patience_s: how long it is tried again without progress,
+    longer than an upload whose service was killed takes to be settled (lease and sweeper, 90 s).
     """
 
     connect_s: float = 10
     idle_s: float = 60
     request_s: float = 60
-    patience_s: float = 60
+    patience_s: float = 120
 
 
 class Connection:

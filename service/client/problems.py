@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from aiohttp import ClientError, ClientResponse
+from aiohttp import ClientError, ClientPayloadError, ClientResponse
 
 from service import errors
 from service.errors import MediagateError
@@ -99,6 +99,8 @@ def unreachable(error: Exception, url: str, *, connected: bool) -> Unreachable:
     """error: of aiohttp, or a TimeoutError."""
     if isinstance(error, TimeoutError):
         reason = "it took too long"
+    elif isinstance(error, ClientPayloadError):
+        reason = "the body ended too early"
     elif isinstance(error, ClientError) and isinstance(error, OSError) and error.strerror:
         reason = error.strerror
     else:
