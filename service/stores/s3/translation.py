@@ -40,6 +40,7 @@ from service.stores.s3.part_body import PartBody
 
 DRIVER_ERRORS = (ClientError, BotoCoreError, aiohttp.ClientError, OSError)
 
+# SeaweedFS says InternalError when its disk is full, which tells nothing: that stays unknown.
 _FULL = (
     "XMinioStorageFull",
     "XMinioAdminBucketQuotaExceeded",  # MinIO's hard bucket quota
