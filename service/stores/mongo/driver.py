@@ -41,23 +41,21 @@ else:
 
 MAJORITY = WriteConcern(w="majority", j=True)
 CODEC: CodecOptions[Any] = CodecOptions(tz_aware=True, tzinfo=UTC)
-MAX_SELECTION_S = 5.0
-"""No primary for that long means 503; an election that takes longer is met by the next request."""
 
 
 def connect(metadata: settings.Metadata, listeners: Sequence[CommandListener] = ()) -> Client:
     """A client that connects on its first use, and never waits without end.
 
-    listeners: told of every command. The timeout of each call is set by `errors.Guard`; what is
-    set here bounds the parts of it.
+    listeners: told of every command. The timeout of each call is set by `errors.Guard` and covers
+    all of it, the search for a primary included; what is set here bounds what runs beside it.
     """
-    patience_ms = round(min(metadata.timeout_s, MAX_SELECTION_S) * 1000)
+    timeout_ms = round(metadata.timeout_s * 1000)
     return AsyncIOMotorClient(
         metadata.url.get_secret_value(),
         appname="mediagate",
-        serverSelectionTimeoutMS=patience_ms,
-        connectTimeoutMS=patience_ms,
-        timeoutMS=round(metadata.timeout_s * 1000),
+        serverSelectionTimeoutMS=timeout_ms,
+        connectTimeoutMS=timeout_ms,
+        timeoutMS=timeout_ms,
         retryWrites=True,
         retryReads=True,
         event_listeners=list(listeners),

@@ -90,7 +90,6 @@ SHAPES = (
     Shape("versions", "the current entry of a key", _KEY | {"latest": "="}, "latest"),
     Shape("versions", "one version", _KEY | {"_id": "=", "kind": "="}, BY_ID),
     Shape("versions", "demote or replace", {"_id": "=", "latest": "="}, BY_ID),
-    Shape("versions", "by id", {"_id": "="}, BY_ID),
     Shape(
         "versions",
         "a page of a listing",
@@ -161,8 +160,7 @@ SHAPES = (
         BY_ID,
     ),
     Shape("api_keys", "by id", {"_id": "="}, BY_ID),
-    Shape("api_keys", "of a tenant", {"_id": "=", "tenant": "="}, BY_ID),
-    Shape("api_keys", "revoke", {"_id": "=", "tenant": "=", "revoked_at": "="}, BY_ID),
+    Shape("api_keys", "revoke", {"_id": "=", "tenant": "="}, BY_ID),
     Shape("api_keys", "list", {"tenant": "=", "_id": ">"}, "tenant", sort=("_id",)),
     Shape("leases", "extend or release", {"_id": "=", "owner": "="}, BY_ID),
     Shape("leases", "take one that ran out", {"_id": "=", "lease_until": "<"}, BY_ID),

@@ -24,10 +24,10 @@ class MongoLeaseStore:
             now = await read_clock(self._database)
             free = {"_id": name, "lease_until": {"$lt": now}}
             try:
-                await self._leases.update_one(free, held, upsert=True)
+                taken = await self._leases.update_one(free, held, upsert=True)
             except DuplicateKeyError:
                 return False  # it is there and has not run out
-        return True
+        return bool(taken.matched_count) or taken.upserted_id is not None
 
     async def release(self, name: str, owner: str) -> None:
         with self._guard.writing():

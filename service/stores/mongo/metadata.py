@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 
+import pymongo
 from pymongo.monitoring import CommandListener
 
 from service import settings
@@ -21,7 +22,8 @@ from service.stores.mongo.uploads import MongoUploadLedger
 from service.stores.mongo.versions import MongoVersionIndex
 
 MIGRATION_S = 3600.0
-"""Making an index, or a migration's step, takes as long as the data is large."""
+"""A migration's step, or making an index, takes as long as the data is large."""
+CLOSE_S = 2.0
 
 
 class MongoMetadata:
@@ -60,10 +62,13 @@ class MongoMetadata:
             return await read_clock(self._database)
 
     async def close(self) -> None:
-        """Wait for transactions under way, then close the connections."""
+        """Wait for transactions under way, then close the connections.
+
+        In a thread, since the driver tells the server of its ended sessions and waits for it.
+        """
         await self._transactions.drain()
-        # It tells the server which sessions ended, and waits for the answer.
-        await asyncio.to_thread(self._client.close)
+        with pymongo.timeout(CLOSE_S):
+            await asyncio.to_thread(self._client.delegate.close)
 
 
 def open_metadata(chosen: settings.Metadata) -> MongoMetadata:

@@ -7,8 +7,10 @@ data; a service of another release refuses to start rather than guess.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 
-from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
+from pymongo.read_concern import ReadConcern
 
 from service.errors import SchemaMismatch
 from service.stores.mongo.driver import Database
@@ -22,13 +24,16 @@ STEPS: Mapping[int, Step] = {}
 
 
 async def _read_or_found(database: Database, version: int) -> int:
-    """The version in the database; a database without one is empty, and gets `version`."""
-    schema = await database["meta"].find_one_and_update(
-        {"_id": "schema"},
-        {"$setOnInsert": {"version": version}},
-        upsert=True,
-        return_document=ReturnDocument.AFTER,
-    )
+    """The version in the database; a database without one is empty, and gets `version`.
+
+    Read with concern `local`, so that what another replica is just writing is seen too.
+    """
+    meta = database["meta"].with_options(read_concern=ReadConcern("local"))
+    if await meta.find_one({"_id": "schema"}) is None:
+        with suppress(DuplicateKeyError):
+            await meta.insert_one({"_id": "schema", "version": version})
+    schema = await meta.find_one({"_id": "schema"})
+    assert schema is not None
     return int(schema["version"])
 
 

@@ -1,0 +1,108 @@
+"""Values survive the way into a document, through BSON, and back."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import bson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from service.model.api_key import ApiKey, Scope
+from service.model.bucket import BucketSettings
+from service.model.preconditions import EntityTag, EntityTags, Preconditions
+from service.model.upload import Completion, Idempotency, Intent, Part
+from service.model.version import ObjectFacts, Version
+from service.stores.mongo import documents as d
+from service.stores.mongo.driver import CODEC
+
+TEXT = st.text(max_size=12) | st.sampled_from(["$a", "$$NOW", "a.b", "", "\0", "$literal"])
+SIZE = st.integers(0, 1 << 62)
+MOMENT = st.integers(0, 1 << 42).map(
+    lambda ms: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)
+)
+PAIRS = st.dictionaries(TEXT, TEXT, max_size=3)
+DIGESTS = st.dictionaries(TEXT, st.binary(max_size=64), max_size=3)
+FACTS = st.builds(ObjectFacts, user_metadata=PAIRS, tags=PAIRS, filename=st.none() | TEXT)
+TAGS = st.none() | st.builds(
+    EntityTags, st.lists(st.builds(EntityTag, TEXT, st.booleans())).map(tuple), st.booleans()
+)
+CONDITIONS = st.builds(Preconditions, TAGS, TAGS, st.none() | MOMENT, st.none() | MOMENT)
+VERSIONS = st.builds(
+    Version,
+    *[TEXT] * 5,
+    size_bytes=SIZE,
+    digests=DIGESTS,
+    facts=FACTS,
+    seq=SIZE,
+    created_at=MOMENT,
+    modified_at=MOMENT,
+    revision=SIZE,
+    latest=st.booleans(),
+)
+INTENTS = st.builds(
+    Intent,
+    *[TEXT] * 6,
+    facts=FACTS,
+    preconditions=CONDITIONS,
+    declared_size_bytes=st.none() | SIZE,
+    idempotency=st.none() | st.builds(Idempotency, TEXT, TEXT, st.integers(0, 99), TEXT),
+)
+PARTS = st.builds(Part, st.integers(1, 10_000), SIZE, TEXT, st.none() | st.binary(max_size=8))
+COMPLETIONS = st.builds(
+    Completion, SIZE, DIGESTS, FACTS, st.lists(PARTS, max_size=3).map(tuple), SIZE
+)
+NAMES = st.lists(TEXT, max_size=3).map(tuple)
+KEYS = st.builds(
+    ApiKey,
+    *[TEXT] * 3,
+    secret_sha256=st.binary(min_size=32, max_size=32),
+    scopes=st.frozensets(st.sampled_from(Scope)),
+    created_at=MOMENT,
+    buckets=NAMES,
+    prefixes=NAMES,
+    expires_at=st.none() | MOMENT,
+    revoked_at=st.none() | MOMENT,
+)
+
+
+def through_bson(document: dict[str, Any]) -> dict[str, Any]:
+    return bson.decode(bson.encode(document), CODEC)
+
+
+@given(VERSIONS)
+def test_a_version_survives(version: Version):
+    assert d.version_out(through_bson(d.version_in(version))) == version
+
+
+@given(INTENTS)
+def test_an_intent_survives(intent: Intent):
+    assert d.intent_out(through_bson(d.intent_in(intent))) == intent
+
+
+@given(COMPLETIONS)
+def test_a_completion_survives(completion: Completion):
+    assert d.completion_out(through_bson(d.completion_in(completion))) == completion
+
+
+@given(KEYS)
+def test_an_api_key_survives(key: ApiKey):
+    assert d.api_key_out(through_bson(d.api_key_in(key))) == key
+
+
+@given(st.builds(BucketSettings, st.none() | SIZE, NAMES, st.none() | TEXT), MOMENT)
+def test_a_bucket_survives(settings: BucketSettings, moment: datetime):
+    document = {"_id": "b", "tenant": "t", "name": "n", "state": "active", "revision": 3}
+    document |= {"created_at": moment, "settings": d.settings_in(settings)}
+    bucket = d.bucket_out(through_bson(document))
+    assert (bucket.settings, bucket.created_at, bucket.revision) == (settings, moment, 3)
+
+
+@given(FACTS)
+def test_no_user_string_is_a_field_name(facts: ObjectFacts):
+    document = d.facts_in(facts)
+    known = set(d.facts_in(ObjectFacts()))
+    assert set(document) == known
+    for pairs in (document["user_metadata"], document["tags"]):
+        assert all(set(pair) == {"k", "v"} for pair in pairs)

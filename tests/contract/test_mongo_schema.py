@@ -1,0 +1,112 @@
+"""The schema's version: who may start, and what `migrate` does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pymongo
+import pytest
+
+from service.errors import SchemaMismatch
+from service.settings import Metadata
+from service.stores.mongo import open_metadata
+from service.stores.mongo.driver import Database, connect, open_database
+from service.stores.mongo.indexes import INDEXES
+from service.stores.mongo.schema import SCHEMA_VERSION, STEPS, migrate, prepare
+
+
+@pytest.fixture
+async def database(mongo_settings: Metadata) -> AsyncIterator[Database]:
+    client = connect(mongo_settings)
+    yield open_database(client, mongo_settings.database)
+    client.close()
+
+
+async def version_in(database: Database) -> Any:
+    return (await database["meta"].find_one({"_id": "schema"}))["version"]
+
+
+async def test_start_makes_an_empty_database_ready(mongo_settings: Metadata, database: Database):
+    store = open_metadata(mongo_settings)
+    await store.start()
+    await store.start()
+    assert await version_in(database) == SCHEMA_VERSION
+    for index in INDEXES:
+        assert index.name in await database[index.collection].index_information()
+    await store.close()
+
+
+async def test_replicas_may_start_at_the_same_time(mongo_settings: Metadata, database: Database):
+    stores = [open_metadata(mongo_settings) for _ in range(5)]
+    await asyncio.gather(*(store.start() for store in stores))
+    assert await version_in(database) == SCHEMA_VERSION
+    for store in stores:
+        await store.close()
+
+
+async def test_start_and_migrate_refuse_a_newer_schema(
+    mongo_settings: Metadata, database: Database
+):
+    await database["meta"].insert_one({"_id": "schema", "version": SCHEMA_VERSION + 1})
+    store = open_metadata(mongo_settings)
+    with pytest.raises(SchemaMismatch, match="newer release"):
+        await store.start()
+    with pytest.raises(SchemaMismatch, match="newer release"):
+        await store.migrate()
+    assert await version_in(database) == SCHEMA_VERSION + 1
+    await store.close()
+
+
+async def test_start_asks_for_migrate_where_the_schema_is_older(database: Database):
+    await database["meta"].insert_one({"_id": "schema", "version": 1})
+    with pytest.raises(SchemaMismatch, match="mediagate migrate"):
+        await prepare(database, version=3)
+
+
+async def test_migrate_takes_each_missing_step_once_and_in_order(database: Database):
+    taken: list[int] = []
+
+    async def step(number: int, database: Database) -> None:
+        assert await version_in(database) == number
+        taken.append(number)
+
+    steps = {n: lambda database, n=n: step(n, database) for n in (1, 2, 3)}
+    await database["meta"].insert_one({"_id": "schema", "version": 2})
+    assert await migrate(database, version=4, steps=steps) == 4
+    assert taken == [2, 3]
+    assert await migrate(database, version=4, steps=steps) == 4
+    assert taken == [2, 3]
+    await prepare(database, version=4)
+
+
+async def test_a_step_that_fails_is_taken_again(database: Database):
+    attempts: list[int] = []
+
+    async def step(database: Database) -> None:
+        attempts.append(len(attempts))
+        if len(attempts) == 1:
+            raise RuntimeError("the first time")
+
+    await database["meta"].insert_one({"_id": "schema", "version": 1})
+    with pytest.raises(RuntimeError):
+        await migrate(database, version=2, steps={1: step})
+    assert await version_in(database) == 1
+    assert await migrate(database, version=2, steps={1: step}) == 2
+
+
+async def test_migrate_brings_an_empty_database_to_this_release(mongo_settings: Metadata):
+    store = open_metadata(mongo_settings)
+    assert await store.migrate() == SCHEMA_VERSION
+    await store.close()
+
+
+def test_there_is_a_step_from_every_earlier_version():
+    assert set(STEPS) == set(range(1, SCHEMA_VERSION))
+
+
+async def test_the_database_is_left_alone_by_merely_opening(mongo_settings: Metadata):
+    await open_metadata(mongo_settings).close()
+    with pymongo.MongoClient(mongo_settings.url.get_secret_value()) as client:
+        assert mongo_settings.database not in client.list_database_names()
