@@ -121,7 +121,7 @@ async def live(world: World) -> None:
     await world.pass_time(0.02)
     for late in await ledger.expired(limit=10):
         await ledger.take_over(late.ref.id, "sweeper", 60)
-    for mine in await ledger.unfinished_in(*world.place, limit=10):
+    for mine in await ledger.undoable_in(*world.place, limit=10):
         await ledger.fence(mine.ref.id, "deleter", 60)
     for due in await ledger.due(limit=10):
         await ledger.cleaned(due.ref.id, look_again_s=60)
@@ -146,9 +146,8 @@ async def live(world: World) -> None:
     await store.buckets.update(*world.place, BucketSettings(), revision=1)
     with pytest.raises(PreconditionFailed):
         await store.buckets.update(*world.place, BucketSettings(), revision=1)
-    await store.buckets.begin_delete(*world.place)
-    await store.buckets.revert_delete(*world.place)
-    await store.buckets.remove(*world.place)
+    await store.buckets.revert_delete(*world.place, await store.buckets.begin_delete(*world.place))
+    await store.buckets.remove(*world.place, "another deletion")
     now = await store.now()
     api_key = ApiKey(KeyId(new_id()), TENANT, "n", b"\0" * 32, frozenset(Scope), now)
     await store.keys.create(api_key)
@@ -174,13 +173,15 @@ async def recorder(mongo_settings: Metadata) -> AsyncIterator[Recorder]:
     recorder = Recorder()
     store = MongoMetadata(mongo_settings, [recorder])
     await store.start()
-    world = await World(store, pass_time).open()
-    await live(world)
-    with pytest.raises(Fenced):
-        await world.commit(await world.opened())
-    await store.versions._events.find_one({"_id": "none"})  # the read-back of a delete
-    yield recorder
-    await store.close()
+    try:
+        world = await World(store, pass_time).open()
+        await live(world)
+        with pytest.raises(Fenced):
+            await world.commit(await world.opened())
+        await store.versions._events.find_one({"_id": "none"})  # the read-back of a delete
+        yield recorder
+    finally:
+        await store.close()
 
 
 @pytest.mark.timeout(60)

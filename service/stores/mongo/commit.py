@@ -48,7 +48,9 @@ class Commit:
     async def run(self, session: Session) -> Upload:
         """Raises Fenced, BucketNotFound, BucketDeleting, Conflict, PreconditionFailed."""
         uploads = self.database["uploads"]
-        stored = await uploads.find_one(owned(self.ref, UploadState.COMPLETING), session=session)
+        stored = await uploads.find_one(
+            owned(self.ref, UploadState.COMPLETING), {PARTS: False}, session=session
+        )
         if stored is None:
             raise Fenced("the upload is not ours to commit")
         upload = upload_out(stored)

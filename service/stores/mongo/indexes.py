@@ -135,7 +135,7 @@ SHAPES = (
     Shape("uploads", "due for cleaning", {"clean_at": "<"}, "clean", sort=("clean_at",)),
     Shape(
         "uploads",
-        "unfinished in a bucket",
+        "undoable in a bucket",
         {"tenant": "=", "bucket_id": "=", "state": "="},
         "bucket",
     ),
@@ -152,7 +152,7 @@ SHAPES = (
     Shape("buckets", "by name", {"tenant": "=", "name": "="}, "name"),
     Shape("buckets", "list", {"tenant": "=", "name": ">"}, "name", sort=("name",)),
     Shape("buckets", "by id", {"_id": "=", "tenant": "="}, BY_ID),
-    Shape("buckets", "change of state", {"_id": "=", "tenant": "=", "state": "="}, BY_ID),
+    Shape("buckets", "end a deletion", {"_id": "=", "tenant": "=", "deletion": "="}, BY_ID),
     Shape(
         "buckets",
         "change of settings",
