@@ -47,11 +47,12 @@ def require_c_parser() -> None:
 
 
 class Connection(RequestHandler):
-    __slots__ = ("_body", "_head_timer")
+    __slots__ = ("_body", "_ending", "_head_timer")
 
     def __init__(self, manager: GuardedServer, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
         self._body: StreamReader = EMPTY_PAYLOAD
+        self._ending = False
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -82,6 +83,34 @@ class Connection(RequestHandler):
             self._watch_body()
         elif data and self._head_timer is None and self._waiter is not None:
             self._start_head_timer()
+
+    def close(self) -> None:
+        """No further request. aiohttp would also drop what comes of a body from here on, so that
+        no upload under way could ever end well."""
+        if self._receives_body():
+            self._ending = True
+        else:
+            super().close()
+
+    async def finish_response(
+        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        if self._ending:
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
+
+    async def shutdown(self, timeout: float | None = 15.0) -> None:
+        """The same for the last step of the end: the body gets its share of `timeout` seconds."""
+        started = self._loop.time()
+        if self._receives_body():
+            self._handler_waiter = self._loop.create_future()
+            await asyncio.wait([self._handler_waiter], timeout=timeout)
+            self._handler_waiter = None
+        left_s = None if timeout is None else timeout - (self._loop.time() - started)
+        await super().shutdown(left_s if left_s is None else max(left_s, 0.01))
+
+    def _receives_body(self) -> bool:
+        return self._request_in_progress and not self._body.is_eof()
 
     def _watch_body(self) -> None:
         """Tell a handler that the framing of its body broke.

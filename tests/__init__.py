@@ -1,0 +1,1 @@
+"""A package, so that no stray `tests` of a dependency (sniffpy ships one) is taken for it."""
