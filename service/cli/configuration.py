@@ -30,6 +30,7 @@ EnvFile = Annotated[
 def load_settings(env_file: Path | None = None, **environment: object) -> Settings:
     """environment: variables that win over everything, as MEDIAGATE_HTTP__PORT=…; None is absent.
 
+    All of it becomes part of this process's environment, so its children see the same settings.
     Raises SettingsError with one line that names what is wrong.
     """
     if env_file is not None:

@@ -74,7 +74,7 @@ def dev(
 ) -> None:
     """Run everything on this machine: the servers, the service, a first key (`make run`)."""
     with _until_interrupted(with_parent=with_parent) as on_hurry, ExitStack() as cleanup:
-        (free_port,) = choose_ports(1, [port])
+        (free_port,) = choose_ports(1, [port] if port else [])
         if port not in (0, free_port):
             raise StackError(f"port {port} is in use; choose another one (make run PORT=…)")
         servers = None

@@ -1,0 +1,223 @@
+"""`mediagate dev`, `stack` and `serve` as processes: ready, used, stopped, killed."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from service.devstack import Stack
+
+pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
+READY = re.compile(r"mediagate ready: (http://127\.0\.0\.1:\d+)  key: (mg_\w{26}_[\w-]{43})\n")
+
+
+@contextlib.contextmanager
+def running(*arguments: object, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """The command in a process group of its own, as a shell starts it; killed at the end."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "service", *map(str, arguments)],
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        process_group=0,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def ready_line(process: subprocess.Popen[str]) -> re.Match[str]:
+    line = process.stdout.readline()
+    match = READY.fullmatch(line)
+    assert match, (line, process.stderr.read())
+    return match
+
+
+def family(pid: int) -> set[int]:
+    """All living descendants of a process."""
+    children = {int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+    return children.union(*(family(child) for child in children))
+
+
+def is_running(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return status.rpartition(")")[2].split()[0] != "Z"
+
+
+def until(condition: Callable[[], bool], timeout_s: float = 10) -> bool:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+def call(method: str, url: str, token: str, body: bytes | None = None) -> tuple[int, bytes]:
+    request = urllib.request.Request(
+        url, data=body, method=method, headers={"Authorization": f"Bearer {token}"}
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return answer.status, answer.read()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_dev_serves_keeps_everything_and_leaves_nothing_running(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with running("dev", "--data", data, "--port", free_port()) as first:
+        url, token = ready_line(first).groups()
+        assert (data / "key").read_text() == token + "\n"
+        assert stat.S_IMODE((data / "key").stat().st_mode) == 0o600
+        assert call("PUT", f"{url}/v1/buckets/films", token)[0] == 201
+        assert call("PUT", f"{url}/v1/buckets/films/objects/one", token, b"content")[0] == 201
+        children = family(first.pid)
+        assert len(children) == 3
+        os.killpg(first.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
+        out, err = first.communicate(timeout=30)
+        assert (first.returncode, out, err) == (0, "", "")
+        assert not any(is_running(child) for child in children)
+
+    started = time.monotonic()
+    with running("dev", "--data", data, "--port", 0) as second:
+        url, same_token = ready_line(second).groups()
+        assert time.monotonic() - started < 10
+        assert same_token == token
+        assert call("GET", f"{url}/v1/buckets/films/objects/one", token) == (200, b"content")
+        children = family(second.pid)
+        second.kill()
+        assert until(lambda: not any(is_running(child) for child in children))
+
+
+def test_dev_ends_with_the_reason_when_a_server_or_the_service_dies(tmp_path: Path) -> None:
+    for killed, said in ((0, "SeaweedFS died with code -9"), (2, "the service ended with code -9")):
+        with running("dev", "--data", tmp_path, "--port", 0) as dev:
+            ready_line(dev)
+            children = sorted(family(dev.pid))
+            os.kill(children[killed], signal.SIGKILL)
+            assert dev.wait(30) == 1
+            assert dev.stderr.read().startswith(f"mediagate: {said}")
+            assert not any(is_running(child) for child in children)
+
+
+def test_dev_refuses_a_port_in_use_and_half_named_servers(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with running("dev", "--data", tmp_path, "--port", port) as dev:
+            assert dev.wait(30) == 1
+            assert dev.stderr.read().startswith(f"mediagate: port {port} is in use")
+    with running("dev", "--port", 0, MEDIAGATE_S3__ENDPOINT="http://127.0.0.1:1") as dev:
+        assert dev.wait(30) == 2
+        assert "set both of MEDIAGATE_S3__ENDPOINT and" in dev.stderr.read()
+
+
+def test_dev_uses_other_servers_where_the_environment_names_them(
+    devstack: Stack, tmp_path: Path
+) -> None:
+    with running("dev", "--data", tmp_path, "--port", 0, **devstack.env) as dev:
+        url, token = ready_line(dev).groups()
+        assert len(family(dev.pid)) == 1
+        assert call("GET", f"{url}/v1/buckets", token)[0] == 200
+        dev.terminate()
+        assert dev.wait(30) == 0
+
+
+def test_dev_tells_another_database_of_its_key_and_replaces_a_revoked_one(
+    devstack: Stack, tmp_path: Path
+) -> None:
+    tokens = []
+    for database in ("key_one", "key_two", "key_two"):
+        environment = {**devstack.env, "MEDIAGATE_METADATA__DATABASE": database}
+        with running("dev", "--data", tmp_path, "--port", 0, **environment) as dev:
+            url, token = ready_line(dev).groups()
+            tokens.append(token)
+            assert call("GET", f"{url}/v1/buckets", token)[0] == 200
+            key_id = token.split("_")[1]
+            if len(tokens) == 2:
+                assert call("DELETE", f"{url}/v1/keys/{key_id}", token)[0] == 204
+            dev.terminate()
+            dev.wait(30)
+    first, told, replaced = tokens
+    assert first == told
+    assert replaced != told
+    assert (tmp_path / "key").read_text() == replaced + "\n"
+
+
+def test_stack_alone_and_two_services_beside_it(tmp_path: Path) -> None:
+    with running("stack", "--data", tmp_path) as stack:
+        assert stack.stdout.readline() == f"stack ready: {tmp_path}/env\n"
+        env_file = ("--env-file", tmp_path / "env")
+        made = subprocess.run(
+            [sys.executable, "-m", "service", "key", "create", *env_file],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+        token = made.stdout.strip()
+        ports = [free_port(), free_port()]
+        with (
+            running("serve", *env_file, "--port", ports[0]) as one,
+            running("serve", *env_file, "--port", ports[1]) as two,
+        ):
+            urls = [f"http://127.0.0.1:{port}" for port in ports]
+            assert until(lambda: all(is_ready(url) for url in urls), 30)
+            assert call("PUT", f"{urls[0]}/v1/buckets/films", token)[0] == 201
+            names = json.loads(call("GET", f"{urls[1]}/v1/buckets", token)[1])
+            assert names["items"][0]["name"] == "films"
+            for service in (one, two):
+                service.terminate()
+                assert service.wait(30) == 0
+        children = family(stack.pid)
+        stack.send_signal(signal.SIGHUP)
+        assert stack.wait(30) == 0
+        assert not any(is_running(child) for child in children)
+
+
+def is_ready(url: str) -> bool:
+    with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
+        return answer.status == 200
+    return False
+
+
+def test_command_dies_with_its_caller_where_asked(devstack: Stack, tmp_path: Path) -> None:
+    """As `make run` asks: a make that is killed cannot tell its children."""
+    script = (
+        "import subprocess, sys; subprocess.run([sys.executable, '-m', 'service', 'dev',"
+        " '--data', sys.argv[1], '--port', '0', '--die-with-parent'])"
+    )
+    caller = subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)],
+        env={**os.environ, **devstack.env},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with caller:
+        ready_line(caller)
+        children = family(caller.pid)
+        assert len(children) == 2
+        caller.kill()
+        assert until(lambda: not any(is_running(child) for child in children), 20)
