@@ -16,11 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pymongo import ASCENDING, IndexModel
-from pymongo.errors import CollectionInvalid
+from pymongo.errors import OperationFailure
 
 from service.stores.mongo.driver import Database
 
 BY_ID = "_id_"
+NAMESPACE_EXISTS = 48
 COLLECTIONS = ("uploads", "versions", "buckets", "api_keys", "leases", "events", "meta")
 
 
@@ -187,6 +188,7 @@ async def ensure_indexes(database: Database) -> None:
 async def _make(database: Database, name: str) -> None:
     """Another replica that starts at the same time may come first."""
     try:
-        await database.create_collection(name)
-    except CollectionInvalid:
-        return
+        await database.create_collection(name, check_exists=False)
+    except OperationFailure as exc:
+        if exc.code != NAMESPACE_EXISTS:
+            raise

@@ -6,17 +6,19 @@ data; a service of another release refuses to start rather than guess.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
-from service.errors import SchemaMismatch
+from service.errors import SchemaMismatch, StoreUnavailable
 from service.stores.mongo.driver import Database
 from service.stores.mongo.indexes import ensure_indexes
 
 SCHEMA_VERSION = 1
+TRIES, PAUSE_S = 50, 0.02
 
 Step = Callable[[Database], Awaitable[None]]
 STEPS: Mapping[int, Step] = {}
@@ -29,12 +31,15 @@ async def _read_or_found(database: Database, version: int) -> int:
     Read with concern `local`, so that what another replica is just writing is seen too.
     """
     meta = database["meta"].with_options(read_concern=ReadConcern("local"))
-    if await meta.find_one({"_id": "schema"}) is None:
-        with suppress(DuplicateKeyError):
+    for _ in range(TRIES):
+        schema = await meta.find_one({"_id": "schema"})
+        if schema is not None:
+            return int(schema["version"])
+        with suppress(DuplicateKeyError):  # another replica's, which shows in a moment
             await meta.insert_one({"_id": "schema", "version": version})
-    schema = await meta.find_one({"_id": "schema"})
-    assert schema is not None
-    return int(schema["version"])
+            return version
+        await asyncio.sleep(PAUSE_S)
+    raise StoreUnavailable("the schema's version cannot be settled")
 
 
 async def prepare(database: Database, *, version: int = SCHEMA_VERSION) -> None:
