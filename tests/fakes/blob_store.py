@@ -28,16 +28,26 @@ class Multipart:
 
 
 class FakeBlobStore:
-    """complete_again: whether a repeated Complete succeeds, as on SeaweedFS."""
+    """complete_again: whether a repeated Complete succeeds, as on SeaweedFS.
+
+    min_part_bytes: smaller ones than S3's make a multipart cheap.
+    """
 
     part_checksum = PartChecksum.CRC64NVME
 
-    def __init__(self, *, complete_again: bool = False, chunk_bytes: int = 1 << 20) -> None:
+    def __init__(
+        self,
+        *,
+        complete_again: bool = False,
+        chunk_bytes: int = 1 << 20,
+        min_part_bytes: int = MIN_PART_BYTES,
+    ) -> None:
         self.blobs: dict[BlobKey, bytes] = {}
         self.multiparts: dict[MultipartId, Multipart] = {}
         self._completed: dict[MultipartId, BlobKey] = {}
         self._complete_again = complete_again
         self._chunk_bytes = chunk_bytes
+        self._min_part_bytes = min_part_bytes
 
     async def ensure_bucket(self) -> None:
         return
@@ -80,7 +90,7 @@ class FakeBlobStore:
                 return
             raise OutcomeUnknown("NoSuchUpload")
         ordered = [multipart.parts[part.number] for part in parts]
-        if any(len(data) < MIN_PART_BYTES for data in ordered[:-1]):
+        if any(len(data) < self._min_part_bytes for data in ordered[:-1]):
             raise StoreRefused("EntityTooSmall")
         self.blobs[key] = self._verified(ordered, crc64nvme)
         self._completed[multipart_id] = key

@@ -1,0 +1,270 @@
+"""The write ledger in memory: every step a compare-and-set, the commit a transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from service.errors import BucketDeleting, BucketNotFound, Conflict, Fenced, StoreUnavailable
+from service.model.bucket import BucketState
+from service.model.ids import BlobKey, BucketId, MultipartId, TenantId, UploadId
+from service.model.upload import (
+    UNDOABLE,
+    UNFINISHED,
+    Completion,
+    Intent,
+    Upload,
+    UploadRef,
+    UploadState,
+    UsedKey,
+)
+from service.model.version import Version
+from tests.fakes.clock import Clock
+from tests.fakes.replica import Replica, Tables, current_seq, latest_of
+from tests.fakes.version_index import FakeVersionIndex
+
+
+class FakeUploadLedger:
+    def __init__(self, clock: Clock, replica: Replica, versions: FakeVersionIndex) -> None:
+        self._clock = clock
+        self._replica = replica
+        self._versions = versions
+
+    @property
+    def uploads(self) -> dict[UploadId, Upload]:
+        return self._replica.local.uploads
+
+    async def admit(self, intent: Intent, owner: str, lease_s: float) -> Upload:
+        wanted = intent.idempotency
+        for other in self._writable().values():
+            held = other.intent.idempotency
+            if (
+                wanted is not None
+                and held is not None
+                and other.intent.tenant == intent.tenant
+                and (held.principal, held.key, held.ordinal)
+                == (wanted.principal, wanted.key, wanted.ordinal)
+            ):
+                if other.ref.id not in self._replica.majority.uploads:
+                    raise StoreUnavailable("who holds the idempotency key is not settled yet")
+                return other
+        upload = Upload(
+            ref=UploadRef(intent.id, 1, owner),
+            state=UploadState.OPEN,
+            intent=intent,
+            keys=(UsedKey(intent.blob_key),),
+            created_at=self._clock.now,
+            lease_until=self._lease(lease_s),
+        )
+        self._save(upload)
+        return upload
+
+    async def renew(self, ref: UploadRef, lease_s: float) -> None:
+        upload = self._owned(ref, *UNFINISHED)
+        self._save(replace(upload, lease_until=self._lease(lease_s)))
+
+    async def switch_key(self, ref: UploadRef, key: BlobKey) -> None:
+        upload = self._owned(ref, UploadState.OPEN)
+        intent = replace(upload.intent, blob_key=key)
+        self._save(replace(upload, intent=intent, keys=(*upload.keys, UsedKey(key))))
+
+    async def save_multipart(self, ref: UploadRef, key: BlobKey, multipart: MultipartId) -> None:
+        upload = self._owned(ref, UploadState.OPEN)
+        if key not in {used.blob_key for used in upload.keys}:
+            raise Fenced
+        keys = tuple(
+            UsedKey(key, multipart) if used.blob_key == key else used for used in upload.keys
+        )
+        self._save(replace(upload, keys=keys))
+
+    async def complete(self, ref: UploadRef, completion: Completion, lease_s: float) -> None:
+        upload = self._owned(ref, UploadState.OPEN)
+        self._save(
+            replace(
+                upload,
+                state=UploadState.COMPLETING,
+                completion=completion,
+                completing_at=self._clock.now,
+                lease_until=self._lease(lease_s),
+            )
+        )
+
+    async def commit(
+        self, ref: UploadRef, *, deadline_s: float, base_seq: int | None = None
+    ) -> Upload:
+        def landed(tables: Tables) -> Upload | None:
+            found = tables.uploads.get(ref.id)
+            return found if found and found.state is UploadState.COMMITTED else None
+
+        return self._replica.commit(self._prepared(ref, base_seq), landed)
+
+    def prepare_commit(
+        self, ref: UploadRef, *, deadline_s: float, base_seq: int | None = None
+    ) -> Callable[[], Upload]:
+        """The transaction up to its commit, which is returned.
+
+        The commit raises Conflict where another transaction changed the upload or the key first;
+        the bucket was only read, so a change of it is no conflict.
+        """
+        return self._prepared(ref, base_seq)
+
+    def _prepared(self, ref: UploadRef, base_seq: int | None) -> Callable[[], Upload]:
+        upload = self._owned(ref, UploadState.COMPLETING)
+        intent, tables = upload.intent, self._replica.local
+        self._check_bucket(tables, intent)
+        place = (intent.tenant, intent.bucket_id, intent.key)
+        latest, previous = latest_of(tables, place), current_seq(tables, place)
+        if base_seq is not None and previous > base_seq:
+            raise Conflict("something newer was committed")
+        intent.preconditions.check_write(latest)
+
+        def apply() -> Upload:
+            tables = self._replica.writable()
+            now_there = latest_of(tables, place), current_seq(tables, place)
+            if tables.uploads.get(ref.id) is not upload or now_there != (latest, previous):
+                raise Conflict("another transaction came first")
+            return self._apply(tables, upload, latest, previous)
+
+        return apply
+
+    def _check_bucket(self, tables: Tables, intent: Intent) -> None:
+        bucket = tables.buckets.get(intent.bucket_id)
+        if bucket is None or bucket.tenant != intent.tenant:
+            raise BucketNotFound
+        if bucket.state is BucketState.DELETING:
+            raise BucketDeleting
+
+    def _apply(
+        self, tables: Tables, upload: Upload, latest: Version | None, previous: int
+    ) -> Upload:
+        leftovers = tuple(used for used in upload.keys if used.blob_key != upload.intent.blob_key)
+        committed = replace(
+            upload,
+            state=UploadState.COMMITTED,
+            committed_at=self._clock.now,
+            seq=max(previous + 1, self._clock.milliseconds()),
+            replaced=latest is not None,
+            leftovers=leftovers,
+            clean_at=self._clock.now if leftovers else None,
+            lease_until=None,
+        )
+        if latest is not None:
+            self._versions.kill(tables, latest)
+        self._versions.add(tables, committed.version(), upload.ref.id)
+        tables.uploads[upload.ref.id] = committed
+        return committed
+
+    async def begin_undo(self, ref: UploadRef, lease_s: float) -> Upload:
+        upload = self._owned(ref, *UNFINISHED)
+        undoing = replace(upload, state=UploadState.UNDOING, lease_until=self._lease(lease_s))
+        self._save(undoing)
+        return undoing
+
+    async def fence(self, upload: UploadId, owner: str, lease_s: float) -> Upload | None:
+        found = self._writable().get(upload)
+        if found is None or found.state not in UNDOABLE:
+            return None
+        return self._taken(found, owner, lease_s, UploadState.UNDOING)
+
+    async def take_over(self, upload: UploadId, owner: str, lease_s: float) -> Upload | None:
+        found = self._writable().get(upload)
+        if found is None or found.state not in UNFINISHED or not self._ran_out(found):
+            return None
+        return self._taken(found, owner, lease_s, found.state)
+
+    async def finish_undo(self, ref: UploadRef, look_again_s: float) -> None:
+        upload = self._owned(ref, UploadState.UNDOING)
+        self._save(
+            replace(
+                upload,
+                state=UploadState.UNDONE,
+                intent=replace(upload.intent, idempotency=None),
+                lease_until=None,
+                clean_at=self._lease(look_again_s),
+            )
+        )
+
+    async def get(self, upload: UploadId) -> Upload | None:
+        return self._majority().get(upload)
+
+    async def expired(self, *, limit: int) -> list[Upload]:
+        found = [u for u in self._majority().values() if u.state in UNFINISHED and self._ran_out(u)]
+        return found[:limit]
+
+    async def undoable_in(self, tenant: TenantId, bucket: BucketId, *, limit: int) -> list[Upload]:
+        found = [
+            u
+            for u in self._majority().values()
+            if u.state in UNDOABLE and (u.intent.tenant, u.intent.bucket_id) == (tenant, bucket)
+        ]
+        return found[:limit]
+
+    async def due(self, *, limit: int) -> list[Upload]:
+        now = self._clock.now
+        found = [
+            u for u in self._majority().values() if u.clean_at is not None and u.clean_at <= now
+        ]
+        return found[:limit]
+
+    async def cleaned(self, upload: UploadId, *, look_again_s: float | None) -> None:
+        found = self._writable()[upload]
+        if look_again_s is None:
+            self._save(replace(found, leftovers=(), clean_at=None, looks=found.looks + 1))
+        else:
+            again = self._lease(look_again_s)
+            self._save(replace(found, clean_at=again, looks=found.looks + 1))
+
+    async def forget(self, upload: UploadId) -> None:
+        uploads = self._writable()
+        if upload in uploads and uploads[upload].state is UploadState.UNDONE:
+            del uploads[upload]
+
+    async def forget_committed(self, *, older_than_s: float, limit: int) -> int:
+        before = self._clock.now - timedelta(seconds=older_than_s)
+        uploads = self._writable()
+        old = [
+            u.ref.id
+            for u in uploads.values()
+            if u.committed_at is not None and u.committed_at <= before and not u.leftovers
+        ][:limit]
+        for name in old:
+            del uploads[name]
+        return len(old)
+
+    async def count(self) -> Mapping[UploadState, int]:
+        counts: dict[UploadState, int] = {}
+        for upload in self._majority().values():
+            counts[upload.state] = counts.get(upload.state, 0) + 1
+        return counts
+
+    def _writable(self) -> dict[UploadId, Upload]:
+        return self._replica.writable().uploads
+
+    def _majority(self) -> dict[UploadId, Upload]:
+        return self._replica.majority.uploads
+
+    def _owned(self, ref: UploadRef, *states: UploadState) -> Upload:
+        upload = self._writable().get(ref.id)
+        if upload is None or upload.ref != ref or upload.state not in states:
+            raise Fenced
+        return upload
+
+    def _taken(self, upload: Upload, owner: str, lease_s: float, state: UploadState) -> Upload:
+        taken = replace(
+            upload,
+            ref=UploadRef(upload.ref.id, upload.ref.epoch + 1, owner),
+            state=state,
+            lease_until=self._lease(lease_s),
+        )
+        self._save(taken)
+        return taken
+
+    def _save(self, upload: Upload) -> None:
+        self._writable()[upload.ref.id] = upload
+
+    def _lease(self, lease_s: float) -> datetime:
+        return self._clock.now + timedelta(seconds=lease_s)
+
+    def _ran_out(self, upload: Upload) -> bool:
+        return upload.lease_until is not None and upload.lease_until < self._clock.now
