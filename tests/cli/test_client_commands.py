@@ -17,6 +17,7 @@ from tests.client.breaking_proxy import Cut, breaking_proxy
 from tests.web.serving import ROOT_KEY, make_settings, running
 
 MEDIAGATE = Path(sys.executable).with_name("mediagate")
+pytestmark = pytest.mark.timeout(40)  # each test starts several processes
 DATA = random.Random(17).randbytes(5 * MIB)
 
 
