@@ -4,11 +4,11 @@ import os
 import tomllib
 from pathlib import Path
 
-import configuration_page
 import pytest
 from pydantic import BaseModel, SecretStr, ValidationError
 
 from service.settings import Settings
+from tests import configuration_page
 
 
 @pytest.fixture(autouse=True)
