@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+
+from service.model.ids import BlobKey, MultipartId
 
 
 class PartChecksum(StrEnum):
@@ -20,6 +23,24 @@ class BlobFacts:
 
     size_bytes: int
     crc64nvme: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedBlob:
+    """modified_at: when the store last wrote it, by the store's clock, never rounded up."""
+
+    key: BlobKey
+    size_bytes: int
+    modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ListedMultipart:
+    """began_at: by the store's clock."""
+
+    key: BlobKey
+    id: MultipartId
+    began_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

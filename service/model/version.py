@@ -33,6 +33,7 @@ class Version:
     digests: algorithm (`crc64nvme`, `sha-256`, …, the names of Repr-Digest) -> raw bytes.
     seq: order among all changes of one key, greater means later.
     revision: counts metadata changes, from 1.
+    damaged_at: when the scrubber found that the bytes in the store are not these any more.
     """
 
     id: VersionId
@@ -48,6 +49,7 @@ class Version:
     modified_at: datetime
     revision: int = 1
     latest: bool = True
+    damaged_at: datetime | None = None
 
     @property
     def etag(self) -> str:

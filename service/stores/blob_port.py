@@ -6,7 +6,13 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
-from service.model.blob import BlobFacts, PartChecksum, StoreAbilities
+from service.model.blob import (
+    BlobFacts,
+    ListedBlob,
+    ListedMultipart,
+    PartChecksum,
+    StoreAbilities,
+)
 from service.model.ids import BlobKey, MultipartId
 from service.model.upload import Part
 
@@ -81,7 +87,17 @@ class BlobStore(Protocol):
     async def delete(self, key: BlobKey) -> None:
         """Idempotent."""
 
-    def scan(self, prefix: str) -> AsyncIterator[tuple[BlobKey, int]]:
-        """All blobs under a prefix in key order, with their sizes in bytes."""
+    async def scan(self, prefix: str, *, after: str, limit: int) -> list[ListedBlob]:
+        """Blobs under a prefix in UTF-8 order of their keys, keys > after.
+
+        Fewer than `limit` only where there are no more.
+        """
+
+    def scan_multiparts(self, prefix: str) -> AsyncIterator[ListedMultipart]:
+        """Open multiparts under a prefix, as far as the store tells, and perhaps ended ones.
+
+        MinIO's list is a memory of each server: it misses what was opened before that server's
+        start. Only `list_multiparts` is proof.
+        """
 
     async def close(self) -> None: ...

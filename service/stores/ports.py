@@ -34,6 +34,7 @@ from service.model.upload import (
     UploadState,
 )
 from service.model.version import Version
+from service.stores.audit_port import AuditStore
 from service.stores.blob_port import BlobStore
 
 
@@ -245,6 +246,9 @@ class MetadataStore(Protocol):
     @property
     def leases(self) -> LeaseStore: ...
 
+    @property
+    def audits(self) -> AuditStore: ...
+
     async def start(self) -> None:
         """Check `schema_version` and make what is missing.
 
@@ -264,6 +268,7 @@ class MetadataStore(Protocol):
 
 
 __all__ = [
+    "AuditStore",
     "BlobStore",
     "BucketStore",
     "KeyStore",

@@ -2,7 +2,7 @@
 
 One wrapper serves all ports: it hands attributes through and stands between the caller and the
 methods. What a method returns decides how it is measured: a coroutine to its end, the context of
-`read` until the first bytes may be asked for, an iterator (`scan`) not at all.
+`read` until the first bytes may be asked for, an iterator (`scan_multiparts`) not at all.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from service.stores.ports import BlobStore, MetadataStore
 from service.telemetry.metrics import Metrics
 
 P = TypeVar("P")
-_METADATA_PORTS = ("versions", "uploads", "buckets", "keys", "leases")
+_METADATA_PORTS = ("versions", "uploads", "buckets", "keys", "leases", "audits")
 
 
 def metered_blobs(store: BlobStore, metrics: Metrics) -> BlobStore:

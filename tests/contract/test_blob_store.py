@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from datetime import timedelta
 
 import pytest
 from blobs import Multipart, crc_of, put, read, some_chunks
@@ -230,8 +231,36 @@ async def test_scan_meets_every_blob_of_a_prefix_once_in_key_order(blob_store: B
         for index, key in enumerate(keys):
             group.create_task(make(key, 1 + index % 7))
     await put(blob_store, some_chunks(10))
-    found = [entry async for entry in blob_store.scan(f"{PREFIX}/{mine}/")]
-    assert found == [(key, 1 + index % 7) for index, key in enumerate(keys)]
+    folder = f"{PREFIX}/{mine}/"
+    found = await blob_store.scan(folder, after="", limit=5000)
+    assert [(blob.key, blob.size_bytes) for blob in found] == [
+        (key, 1 + index % 7) for index, key in enumerate(keys)
+    ]
+    assert await blob_store.scan(folder, after="", limit=7) == found[:7]
+    assert await blob_store.scan(folder, after=found[6].key, limit=1) == found[7:8]
+    between = found[6].key + "!"
+    assert await blob_store.scan(folder, after=between, limit=5000) == found[7:]
+    assert await blob_store.scan(folder, after=found[-1].key, limit=7) == []
+
+
+async def test_scan_tells_when_a_blob_was_last_written(blob_store: BlobStore) -> None:
+    keys = [await put(blob_store, some_chunks(10)) for _ in range(2)]
+    first = {blob.key: blob.modified_at for blob in await blob_store.scan("", after="", limit=5000)}
+    assert abs(first[keys[0]] - first[keys[1]]) < timedelta(seconds=10)
+    assert first[keys[0]].tzinfo is not None
+
+
+async def test_scan_of_multiparts_finds_the_open_ones_under_a_prefix(blob_store: BlobStore) -> None:
+    multipart = Multipart(blob_store)
+    await multipart.upload()
+    other = await blob_store.create_multipart(BlobKey("elsewhere/a"))
+    found = [each async for each in blob_store.scan_multiparts(f"{PREFIX}/")]
+    assert (multipart.key, multipart.id) in [(each.key, each.id) for each in found]
+    assert other not in [each.id for each in found]
+    assert all(each.began_at.tzinfo is not None for each in found)
+    await multipart.complete()
+    await blob_store.abort(BlobKey("elsewhere/a"), other)
+    assert multipart.id not in [each.id async for each in blob_store.scan_multiparts(f"{PREFIX}/")]
 
 
 async def test_bucket_that_is_there_is_not_made_again(blob_store: BlobStore) -> None:
@@ -243,4 +272,4 @@ async def test_probe_finds_nothing_wrong_and_leaves_nothing(blob_store: BlobStor
     abilities = await blob_store.probe()
     assert abilities.problems == ()
     assert blob_store.part_checksum is abilities.part_checksum
-    assert [key async for key, _ in blob_store.scan("probes/")] == []
+    assert await blob_store.scan("probes/", after="", limit=10) == []

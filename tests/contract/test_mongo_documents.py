@@ -40,6 +40,7 @@ VERSIONS = st.builds(
     modified_at=MOMENT,
     revision=SIZE,
     latest=st.booleans(),
+    damaged_at=st.none() | MOMENT,
 )
 INTENTS = st.builds(
     Intent,

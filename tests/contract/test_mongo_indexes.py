@@ -18,6 +18,7 @@ from pymongo.monitoring import CommandListener
 
 from service.errors import Conflict, Fenced, PreconditionFailed
 from service.model.api_key import ApiKey, Scope
+from service.model.audit import Stray
 from service.model.bucket import BucketSettings
 from service.model.ids import KeyId, MultipartId, new_id
 from service.settings import Metadata
@@ -159,8 +160,23 @@ async def live(world: World) -> None:
     await store.leases.acquire("sweep", "a", 60)
     await store.leases.acquire("sweep", "b", 60)
     await store.leases.release("sweep", "a")
+    await audit(world)
     await store.ping()
     await store.migrate()
+
+
+async def audit(world: World) -> None:
+    audits, version = world.store.audits, await world.put("audited")
+    await audits.claims(after="", limit=10)
+    await audits.claims_on([version.blob_key])
+    await audits.owed([version.blob_key])
+    await audits.mark_damaged(version.id, damaged=True)
+    strays = [Stray(fresh_key()), Stray(fresh_key(), MultipartId("m"))]
+    await audits.quarantine(strays)
+    await audits.quarantined(found_before_s=0, limit=10)
+    await audits.release(strays[:1])
+    await audits.release_unseen(await world.store.now())
+    await audits.save_progress("scrubber", await audits.progress("scrubber"))
 
 
 @pytest.fixture

@@ -7,14 +7,22 @@ import secrets
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from awscrt import checksums
 
 from service.errors import BlobMissing, OutcomeUnknown, StoreRefused, StoreUnavailable
-from service.model.blob import BlobFacts, PartChecksum, StoreAbilities
+from service.model.blob import (
+    BlobFacts,
+    ListedBlob,
+    ListedMultipart,
+    PartChecksum,
+    StoreAbilities,
+)
 from service.model.ids import BlobKey, MultipartId
 from service.model.upload import Part
 from service.settings import MIN_PART_BYTES
+from tests.fakes.clock import START, Clock
 
 
 def crc_of(data: bytes) -> bytes:
@@ -24,13 +32,15 @@ def crc_of(data: bytes) -> bytes:
 @dataclass
 class Multipart:
     key: BlobKey
+    began_at: datetime = START
     parts: dict[int, bytes] = field(default_factory=dict)
 
 
 class FakeBlobStore:
     """complete_again: whether a repeated Complete succeeds, as on SeaweedFS.
 
-    min_part_bytes: smaller ones than S3's make a multipart cheap.
+    min_part_bytes: smaller ones than S3's make a multipart cheap. modified: when a blob was written,
+    START where a test wrote it past the store.
     """
 
     part_checksum = PartChecksum.CRC64NVME
@@ -41,8 +51,11 @@ class FakeBlobStore:
         complete_again: bool = False,
         chunk_bytes: int = 1 << 20,
         min_part_bytes: int = MIN_PART_BYTES,
+        clock: Clock | None = None,
     ) -> None:
         self.blobs: dict[BlobKey, bytes] = {}
+        self.modified: dict[BlobKey, datetime] = {}
+        self._clock = clock or Clock()
         self.multiparts: dict[MultipartId, Multipart] = {}
         self._completed: dict[MultipartId, BlobKey] = {}
         self._complete_again = complete_again
@@ -59,11 +72,11 @@ class FakeBlobStore:
         return
 
     async def put(self, key: BlobKey, chunks: Sequence[bytes], crc64nvme: bytes) -> None:
-        self.blobs[key] = self._verified(chunks, crc64nvme)
+        self._write(key, self._verified(chunks, crc64nvme))
 
     async def create_multipart(self, key: BlobKey) -> MultipartId:
         multipart = MultipartId(secrets.token_hex(8))
-        self.multiparts[multipart] = Multipart(key)
+        self.multiparts[multipart] = Multipart(key, self._clock.now)
         return multipart
 
     async def upload_part(
@@ -92,7 +105,7 @@ class FakeBlobStore:
         ordered = [multipart.parts[part.number] for part in parts]
         if any(len(data) < self._min_part_bytes for data in ordered[:-1]):
             raise StoreRefused("EntityTooSmall")
-        self.blobs[key] = self._verified(ordered, crc64nvme)
+        self._write(key, self._verified(ordered, crc64nvme))
         self._completed[multipart_id] = key
         del self.multiparts[multipart_id]
 
@@ -120,13 +133,27 @@ class FakeBlobStore:
     async def delete(self, key: BlobKey) -> None:
         self.blobs.pop(key, None)
 
-    async def scan(self, prefix: str) -> AsyncIterator[tuple[BlobKey, int]]:
-        for key in sorted(self.blobs):
-            if key.startswith(prefix):
-                yield key, len(self.blobs[key])
+    async def scan(self, prefix: str, *, after: str, limit: int) -> list[ListedBlob]:
+        found = sorted(
+            (key for key in self.blobs if key.startswith(prefix) and key.encode() > after.encode()),
+            key=str.encode,
+        )
+        return [
+            ListedBlob(key, len(self.blobs[key]), self.modified.get(key, START))
+            for key in found[:limit]
+        ]
+
+    async def scan_multiparts(self, prefix: str) -> AsyncIterator[ListedMultipart]:
+        for name, multipart in list(self.multiparts.items()):
+            if multipart.key.startswith(prefix):
+                yield ListedMultipart(multipart.key, name, multipart.began_at)
 
     async def close(self) -> None:
         return
+
+    def _write(self, key: BlobKey, data: bytes) -> None:
+        self.blobs[key] = data
+        self.modified[key] = self._clock.now
 
     def _verified(self, chunks: Sequence[bytes], crc64nvme: bytes) -> bytes:
         data = b"".join(chunks)

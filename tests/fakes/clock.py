@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
 
 class Clock:
     """Moves only when told to."""
 
     def __init__(self) -> None:
-        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.now = START
 
     def advance(self, seconds: float) -> None:
         self.now += timedelta(seconds=seconds)

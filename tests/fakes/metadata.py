@@ -19,6 +19,7 @@ from service.errors import (
 from service.model.api_key import ApiKey
 from service.model.bucket import Bucket, BucketSettings, BucketState
 from service.model.ids import BucketId, KeyId, TenantId, new_id
+from tests.fakes.audits import FakeAuditStore
 from tests.fakes.clock import Clock
 from tests.fakes.replica import Replica
 from tests.fakes.upload_ledger import FakeUploadLedger
@@ -143,6 +144,7 @@ class FakeMetadata:
         self.uploads = FakeUploadLedger(self.clock, self.replica, self.versions)
         self.keys = FakeKeyStore(self.clock)
         self.leases = FakeLeaseStore(self.clock)
+        self.audits = FakeAuditStore(self.clock, self.replica)
 
     async def start(self) -> None:
         return

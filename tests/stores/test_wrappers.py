@@ -72,6 +72,7 @@ async def test_a_scan_and_plain_attributes_pass_through() -> None:
     blobs = FakeBlobStore()
     metered = metered_blobs(blobs, Metrics())
     await metered.put(KEY, [b"hello"], crc_of(b"hello"))
-    assert [found async for found in metered.scan("blobs/")] == [(KEY, 5)]
+    multipart = await metered.create_multipart(KEY)
+    assert [found.id async for found in metered.scan_multiparts("blobs/")] == [multipart]
     blobs.part_checksum = PartChecksum.MD5
     assert metered.part_checksum is PartChecksum.MD5

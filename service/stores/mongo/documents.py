@@ -57,7 +57,8 @@ def facts_out(document: Document) -> ObjectFacts:
 
 
 def version_in(version: Version) -> Document:
-    return {
+    marks = {} if version.damaged_at is None else {"damaged_at": version.damaged_at}
+    return marks | {
         "_id": version.id,
         "kind": "object",
         "tenant": version.tenant,
@@ -90,6 +91,7 @@ def version_out(document: Document) -> Version:
         modified_at=document["modified_at"],
         revision=document["revision"],
         latest=document["latest"],
+        damaged_at=document.get("damaged_at"),
     )
 
 

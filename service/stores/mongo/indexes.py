@@ -22,7 +22,17 @@ from service.stores.mongo.driver import Database
 
 BY_ID = "_id_"
 NAMESPACE_EXISTS = 48
-COLLECTIONS = ("uploads", "versions", "buckets", "api_keys", "leases", "events", "meta")
+COLLECTIONS = (
+    "uploads",
+    "versions",
+    "buckets",
+    "api_keys",
+    "leases",
+    "events",
+    "strays",
+    "progress",
+    "meta",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +84,18 @@ INDEXES = (
     ),
     Index("versions", "dead", ("kind", "latest", "dead_since"), partial={"latest": False}),
     Index("versions", "tombstones", ("kind", "dead_since"), partial={"kind": "tombstone"}),
+    Index("versions", "blobs", ("kind", "blob_key"), partial={"kind": "object"}),
     Index("uploads", "idempotency", HELD, unique=True, partial={"idempotency.held": True}),
     Index("uploads", "lease", ("lease_until",), sparse=True),
     Index("uploads", "clean", ("clean_at",), sparse=True),
     Index("uploads", "bucket", ("tenant", "bucket_id", "state")),
     Index("uploads", "settled", ("settled", "committed_at"), partial={"settled": True}),
     Index("uploads", "state", ("state",)),
+    Index("uploads", "keys", ("keys.blob_key",)),
     Index("buckets", "name", ("tenant", "name"), unique=True),
     Index("api_keys", "tenant", ("tenant", "_id")),
+    Index("strays", "found", ("found_at",)),
+    Index("strays", "seen", ("seen_at",)),
 )
 
 _KEY = {"tenant": "=", "bucket_id": "=", "key": "="}
@@ -121,6 +135,14 @@ SHAPES = (
     ),
     Shape("versions", "forget tombstones", {"_id": "=", "kind": "="}, BY_ID),
     Shape(
+        "versions",
+        "a walk by blob key",
+        {"kind": "=", "blob_key": ">"},
+        "blobs",
+        sort=("blob_key",),
+    ),
+    Shape("versions", "by blob keys", {"kind": "=", "blob_key": "="}, "blobs"),
+    Shape(
         "uploads",
         "the holder of an idempotency key",
         dict.fromkeys(HELD, "=") | {"idempotency.held": "="},
@@ -149,6 +171,7 @@ SHAPES = (
     ),
     Shape("uploads", "forget settled ones", {"_id": "=", "settled": "="}, BY_ID),
     Shape("uploads", "count of a state", {"state": "="}, "state"),
+    Shape("uploads", "by blob keys", {"keys.blob_key": "="}, "keys"),
     Shape("buckets", "insert", {"_id": "=", "absent": "="}, BY_ID),
     Shape("buckets", "by name", {"tenant": "=", "name": "="}, "name"),
     Shape("buckets", "list", {"tenant": "=", "name": ">"}, "name", sort=("name",)),
@@ -166,6 +189,10 @@ SHAPES = (
     Shape("leases", "extend or release", {"_id": "=", "owner": "="}, BY_ID),
     Shape("leases", "take one that ran out", {"_id": "=", "lease_until": "<"}, BY_ID),
     Shape("events", "by id", {"_id": "="}, BY_ID),
+    Shape("strays", "by id", {"_id": "="}, BY_ID),
+    Shape("strays", "found long ago", {"found_at": "<"}, "found", sort=("found_at",)),
+    Shape("strays", "not seen any more", {"seen_at": "<"}, "seen"),
+    Shape("progress", "by id", {"_id": "="}, BY_ID),
     Shape("meta", "by id", {"_id": "="}, BY_ID),
 )
 

@@ -1,4 +1,4 @@
-"""The whole of the MongoDB engine: one client, five stores."""
+"""The whole of the MongoDB engine: one client, six stores."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pymongo.monitoring import CommandListener
 from service import settings
 from service.stores.mongo import schema
 from service.stores.mongo.api_keys import MongoKeyStore
+from service.stores.mongo.audits import MongoAuditStore
 from service.stores.mongo.buckets import MongoBucketStore
 from service.stores.mongo.clock import read_clock
 from service.stores.mongo.driver import connect, open_database
@@ -42,6 +43,7 @@ class MongoMetadata:
         self.buckets = MongoBucketStore(self._database, self._guard)
         self.keys = MongoKeyStore(self._database, self._guard)
         self.leases = MongoLeaseStore(self._database, self._guard)
+        self.audits = MongoAuditStore(self._database, self._guard, self._transactions)
 
     async def start(self) -> None:
         await self.ping()  # the patience below is for building indexes, not for finding a server

@@ -10,7 +10,13 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from service.errors import BlobMissing, OutcomeUnknown, StoreUnavailable
-from service.model.blob import BlobFacts, PartChecksum, StoreAbilities
+from service.model.blob import (
+    BlobFacts,
+    ListedBlob,
+    ListedMultipart,
+    PartChecksum,
+    StoreAbilities,
+)
 from service.model.ids import BlobKey, MultipartId
 from service.model.upload import Part
 from service.settings import MIB, S3
@@ -32,6 +38,7 @@ FLOOR_BYTES_S = MIB
 """A body has `request_timeout_s` plus the time that it takes at this rate."""
 _ABORT_PAUSE_S = 0.1
 _JOIN_PART_S = 0.05
+_PAGE_KEYS = 1000
 _BLOB_TYPE = "application/octet-stream"
 
 
@@ -156,24 +163,11 @@ class S3BlobStore:
                     raise
 
     async def list_multiparts(self, key: BlobKey) -> list[MultipartId]:
-        found: list[MultipartId] = []
-        marker: dict[str, str] = {}
-        while True:
-            async with s3_call(self._timeout_s):
-                page = await self._clients.writes.list_multipart_uploads(
-                    Bucket=self._bucket, Prefix=key, **marker
-                )
-            found += [
-                MultipartId(upload["UploadId"])
-                for upload in page.get("Uploads", ())
-                if upload["Key"] == key
-            ]
-            if not page.get("IsTruncated"):
-                return found
-            marker = {
-                "KeyMarker": page["NextKeyMarker"],
-                "UploadIdMarker": page["NextUploadIdMarker"],
-            }
+        return [
+            MultipartId(upload["UploadId"])
+            async for upload in self._multiparts(Prefix=key)
+            if upload["Key"] == key
+        ]
 
     async def head(self, key: BlobKey) -> BlobFacts | None:
         try:
@@ -203,18 +197,48 @@ class S3BlobStore:
         async with s3_call(self._timeout_s, write=True):
             await self._clients.writes.delete_object(**self._at(key))
 
-    async def scan(self, prefix: str) -> AsyncIterator[tuple[BlobKey, int]]:
-        token: dict[str, str] = {}
-        while True:
+    async def scan(self, prefix: str, *, after: str, limit: int) -> list[ListedBlob]:
+        found: list[ListedBlob] = []
+        place = {"StartAfter": after} if after else {}
+        while len(found) < limit:
             async with s3_call(self._timeout_s):
                 page = await self._clients.writes.list_objects_v2(
-                    Bucket=self._bucket, Prefix=prefix, **token
+                    Bucket=self._bucket,
+                    Prefix=prefix,
+                    MaxKeys=min(limit - len(found), _PAGE_KEYS),
+                    **place,
                 )
-            for entry in page.get("Contents", ()):
-                yield BlobKey(entry["Key"]), entry["Size"]
+            found += [
+                ListedBlob(BlobKey(entry["Key"]), entry["Size"], entry["LastModified"])
+                for entry in page.get("Contents", ())
+            ]
+            if not page.get("IsTruncated"):
+                break
+            place = {"ContinuationToken": page["NextContinuationToken"]}
+        return found
+
+    async def scan_multiparts(self, prefix: str) -> AsyncIterator[ListedMultipart]:
+        # Without a Prefix, since MinIO takes one for a whole key.
+        async for upload in self._multiparts():
+            if upload["Key"].startswith(prefix):
+                yield ListedMultipart(
+                    BlobKey(upload["Key"]), MultipartId(upload["UploadId"]), upload["Initiated"]
+                )
+
+    async def _multiparts(self, **place: str) -> AsyncIterator[dict[str, Any]]:
+        while True:
+            async with s3_call(self._timeout_s):
+                page = await self._clients.writes.list_multipart_uploads(
+                    Bucket=self._bucket, **place
+                )
+            for upload in page.get("Uploads", ()):
+                yield upload
             if not page.get("IsTruncated"):
                 return
-            token = {"ContinuationToken": page["NextContinuationToken"]}
+            place |= {
+                "KeyMarker": page["NextKeyMarker"],
+                "UploadIdMarker": page["NextUploadIdMarker"],
+            }
 
     def _at(self, key: BlobKey) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": key}
