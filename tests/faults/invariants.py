@@ -1,0 +1,193 @@
+"""What must hold once all is quiet, whatever happened (architecture.md, I1 to I9).
+
+`CHECKS` is the list to extend: I6 joins with quotas, I8 with resumable uploads. I2, I4 and the
+fencing of old owners are watched after every single effect (world.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+
+from service.errors import MediagateError, PreconditionFailed
+from service.model.bucket import BucketState
+from service.model.ids import DEFAULT_TENANT
+from service.model.version import Version
+from service.usecases.get_object import find_version, read_version
+from tests.fakes.replica import Event
+from tests.faults.history import Kind, Operation, Outcome
+from tests.faults.process import Process
+from tests.faults.world import BUCKET, World
+
+Problems = Iterator[str]
+
+
+def check(world: World) -> None:
+    for each in CHECKS:
+        for problem in each(world):
+            world.expect(False, problem)
+
+
+async def check_reads(world: World) -> None:
+    """I1, I2: what a reader gets for every name is what its last change left there."""
+    reader = Process(world)
+    for key, last in _last_changes(world).items():
+        expected = _maker(world, last).content if last.type == "object.created" else None
+        try:
+            _, version = await find_version(reader.runtime, DEFAULT_TENANT, BUCKET, key)
+            async with read_version(reader.runtime, version, 0, version.size_bytes) as chunks:
+                found: bytes | str | None = b"".join([chunk async for chunk in chunks])
+        except MediagateError as error:
+            found = None if expected is None else type(error).__name__
+        world.expect(found == expected, f"I1: {key!r} reads {found!r}, not {expected!r}")
+
+
+def made_by(world: World) -> list[Operation | None]:
+    """Whose versions were ever committed, in order."""
+    created = [event for event in _events(world) if event.type == "object.created"]
+    return [_maker_or_none(world, event) for event in created]
+
+
+def acknowledged_is_kept(world: World) -> Problems:
+    """I1: a 2xx means that it happened; a definite error means that it never will."""
+    for put in world.history.of(Kind.PUT):
+        events = [event for event in _events(world) if _maker_or_none(world, event) is put]
+        if len(events) > 1:
+            yield f"I9: {put} has {len(events)} events"
+        if put.outcome is Outcome.REFUSED and events:
+            yield f"told wrong: {put} became visible"
+        if put.outcome is Outcome.ACKNOWLEDGED and not put.replayed and not events:
+            yield f"I1: {put} is lost"
+    for delete in world.history.of(Kind.DELETE):
+        events = [event for event in _events(world) if _deleter(world, event) is delete]
+        deleted = delete.outcome is Outcome.ACKNOWLEDGED and delete.version is not None
+        if deleted and len(events) != 1:
+            yield f"I9: {delete} has {len(events)} events"
+        if delete.outcome is Outcome.REFUSED and events:
+            yield f"told wrong: {delete} deleted"
+
+
+def events_are_ordered(world: World) -> Problems:
+    """I9: one event document per change, in the order of `seq` for every key."""
+    events = _events(world)
+    if len({event.id for event in events}) != len(events):
+        yield "I9: two events have the same id"
+    for key in {event.key for event in events}:
+        of_key = [event for event in events if event.key == key]
+        if any(before.seq >= after.seq for before, after in pairwise(of_key)):
+            yield f"I9: the events of {key!r} are out of order: {of_key}"
+    for version in world.metadata.versions.versions.values():
+        created = [e for e in events if e.version == version.id and e.type == "object.created"]
+        if [event.seq for event in created] != [version.seq]:
+            yield f"I9: {version.key!r} has a version whose event is missing or differs"
+
+
+def changes_make_sense(world: World) -> Problems:
+    """I3: replayed in order, every change found what it was told and what it demanded."""
+    now: dict[str, Version | None] = {}
+    for event in _events(world):
+        before = now.get(event.key)
+        maker = _maker_or_none(world, event) or _deleter(world, event)
+        if event.type == "object.deleted":
+            if before is None or before.id != event.version:
+                yield f"I3: {maker} deleted what was not there"
+            now[event.key] = None
+        else:
+            now[event.key] = world.history.versions[event.version]
+        if maker is None:
+            continue
+        try:
+            maker.preconditions.check_write(before)
+        except PreconditionFailed as error:
+            yield f"I3: {maker} happened although {error}"
+        told = maker.created
+        if told is not None and not maker.replayed and told != (before is None):
+            yield f"I3: {maker} was told created={told}"
+
+
+def later_beats_earlier(world: World) -> Problems:
+    """I3: what began after something else had ended is not overtaken by it."""
+    events = _events(world)
+    order: dict[Operation, int] = {}
+    for position, event in enumerate(events):
+        maker = _maker_or_none(world, event) or _deleter(world, event)
+        if maker is not None:
+            order[maker] = position
+    for later in order:
+        for earlier in order:
+            if later.key != earlier.key or later.outcome is not Outcome.ACKNOWLEDGED:
+                continue
+            ended_before = earlier.ended is not None and earlier.ended < later.began
+            if ended_before and order[earlier] > order[later]:
+                yield f"I3: {earlier} overtook {later}"
+
+
+def index_is_the_last_change(world: World) -> Problems:
+    """I1, I4: exactly what the changes left is latest, in a bucket that exists."""
+    tables = world.metadata.replica.local
+    latest = {v.key: v.id for v in tables.versions.values() if v.latest}
+    made = {
+        key: event.version
+        for key, event in _last_changes(world).items()
+        if event.type == "object.created"
+    }
+    if latest != made:
+        yield f"I1: the index holds {latest}, the changes left {made}"
+    for version in tables.versions.values():
+        if version.bucket_id not in tables.buckets:
+            yield f"I1: {version.key!r} is in a bucket that was deleted"
+
+
+def nothing_leaks(world: World) -> Problems:
+    """I5: blobs are those of live versions, and nothing is owed to anybody."""
+    tables = world.metadata.replica.local
+    live = {v.blob_key for v in tables.versions.values() if v.latest}
+    if stray := set(world.blobs.blobs) - live:
+        yield f"I5: {len(stray)} blobs leak"
+    if world.blobs.multiparts:
+        yield f"I5: {len(world.blobs.multiparts)} multiparts leak"
+    if tables.uploads:
+        yield f"I5: the ledger keeps {sorted(u.state for u in tables.uploads.values())}"
+    if tables.dead_since or tables.tombstones:
+        yield "I5: dead versions or tombstones of keys stay"
+
+
+def deletions_end(world: World) -> Problems:
+    """A bucket whose deletion was acknowledged is gone; none stays half deleted."""
+    buckets = world.metadata.replica.local.buckets.values()
+    if any(bucket.state is BucketState.DELETING for bucket in buckets):
+        yield "a bucket stays half deleted"
+    for deletion in world.history.of(Kind.DELETE_BUCKET):
+        if deletion.outcome is Outcome.ACKNOWLEDGED and buckets:
+            yield f"{deletion}, yet the bucket is there"
+
+
+CHECKS: tuple[Callable[[World], Problems], ...] = (
+    acknowledged_is_kept,
+    events_are_ordered,
+    changes_make_sense,
+    later_beats_earlier,
+    index_is_the_last_change,
+    nothing_leaks,
+    deletions_end,
+)
+
+
+def _events(world: World) -> list[Event]:
+    return world.metadata.replica.local.events
+
+
+def _maker(world: World, event: Event) -> Operation:
+    return world.history.by_upload[event.id]
+
+
+def _maker_or_none(world: World, event: Event) -> Operation | None:
+    return world.history.by_upload.get(event.id)
+
+
+def _deleter(world: World, event: Event) -> Operation | None:
+    return world.history.by_event.get(event.id)
+
+
+def _last_changes(world: World) -> dict[str, Event]:
+    return {event.key: event for event in _events(world)}

@@ -1,0 +1,206 @@
+"""The operations whose effects the matrix strikes, and the rivals that race them.
+
+A story sets its scene, runs one operation in a process of its own, and may look once more when all
+has settled. A new feature (quotas, resumable uploads) joins by adding stories here and checks in
+invariants.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+
+from service.model.preconditions import EntityTag, EntityTags, Preconditions
+from service.model.upload import Idempotency
+from tests.faults.history import Outcome
+from tests.faults.invariants import made_by
+from tests.faults.process import Fault, Mode, Process
+from tests.faults.world import (
+    GRACE_S,
+    LEASE_S,
+    PART_BYTES,
+    TOMBSTONE_S,
+    World,
+    chunked,
+)
+
+KEY = "a"
+LARGE = 7 * PART_BYTES
+"""Bytes of a multipart: three parts where the length is known, seven where it is not."""
+CREATE_ONLY = Preconditions(if_none_match=EntityTags(any=True))
+RETRY = Idempotency("somebody", "once", 0, "the same")
+CLOCKS_APART_S = 300
+
+Scene = Callable[[World], Awaitable[None]]
+Run = Callable[[World, Fault | None], Awaitable[Process]]
+
+
+async def _nothing(world: World) -> None:
+    return
+
+
+@dataclass(frozen=True)
+class Story:
+    """asked: a client waits for the answer, and may go away.
+    heals: effects whose lost answer alone must not keep the request from its 2xx."""
+
+    name: str
+    run: Run
+    scene: Scene = _nothing
+    afterwards: Scene = _nothing
+    asked: bool = True
+    heals: frozenset[str] = frozenset()
+
+
+async def _something_there(world: World) -> None:
+    await world.put(KEY)
+
+
+def _put(size_bytes: int = PART_BYTES - 1, *, declared: bool = True) -> Run:
+    async def run(world: World, fault: Fault | None) -> Process:
+        return await world.put(KEY, size_bytes, declared=declared, fault=fault)
+
+    return run
+
+
+async def _put_create_only(world: World, fault: Fault | None) -> Process:
+    return await world.put(KEY, preconditions=CREATE_ONLY, fault=fault)
+
+
+async def _put_if_match(world: World, fault: Fault | None) -> Process:
+    version = world.history.operations[0].version
+    assert version is not None
+    tag = EntityTags((EntityTag(version.etag),))
+    return await world.put(KEY, preconditions=Preconditions(if_match=tag), fault=fault)
+
+
+async def _delete(world: World, fault: Fault | None) -> Process:
+    return await world.delete(KEY, fault=fault)
+
+
+# -- a request that its client repeats --------------------------------------------------------
+
+
+async def _put_once(world: World, fault: Fault | None) -> Process:
+    return await world.put(KEY, idempotency=RETRY, content=b"the same", fault=fault)
+
+
+async def _put_once_again(world: World) -> None:
+    """However the first request ended, the retry leaves exactly one version of the two."""
+    retry = (await world.put(KEY, idempotency=RETRY, content=b"the same")).operation
+    assert retry is not None
+    if retry.outcome is not Outcome.ACKNOWLEDGED:
+        world.expect(
+            retry.error in ("BucketNotFound", "BucketDeleting", "IdempotencyMismatch"),
+            f"a retry in peace is refused: {retry}",
+        )
+        return
+    made = [o for o in made_by(world) if o is not None and o.content == retry.content]
+    world.expect(len(made) == 1, f"a request and its retry made {len(made)} versions")
+
+
+# -- a bucket that goes while an upload runs --------------------------------------------------
+
+
+async def _delete_bucket(world: World, fault: Fault | None) -> Process:
+    """Beside an upload that has sent its parts and goes on afterwards."""
+    halfway, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(content: bytes) -> AsyncIterator[bytes]:
+        async for chunk in chunked(content):
+            yield chunk
+        halfway.set()
+        await go_on.wait()
+
+    upload = asyncio.ensure_future(world.put("slow", LARGE, declared=False, body=slow))
+    await halfway.wait()
+    process = await world.delete_bucket(fault=fault)
+    go_on.set()
+    await upload
+    return process
+
+
+# -- everything that a sweeper may find -------------------------------------------------------
+
+
+async def _debris(world: World) -> None:
+    """One upload dead at each stage, a dead version, leftovers, and a tombstone due."""
+    await world.put("overwritten")
+    await world.put("overwritten")
+    world.pass_time(GRACE_S + 1)
+    await world.put("tombstone", fault=Fault(Mode.LATE, "blobs.put"))
+    world.pass_time(TOMBSTONE_S + 1)
+    await world.deliver_late()
+    await world.put(KEY, fault=Fault(Mode.BEFORE, "uploads.commit"))
+    await world.put("not complete", LARGE, fault=Fault(Mode.BEFORE, "blobs.complete"))
+    await world.put("parts", LARGE, declared=False, fault=Fault(Mode.AFTER, "blobs.upload_part"))
+    await world.put("leftovers", LARGE, fault=Fault(Mode.LOST, "blobs.create_multipart"))
+    await world.put("complete late", LARGE, fault=Fault(Mode.IN_FLIGHT, "blobs.complete"))
+    world.pass_time(LEASE_S + 1)
+
+
+async def _sweep(world: World, fault: Fault | None) -> Process:
+    return await world.sweep(fault=fault)
+
+
+STORIES = (
+    Story("put", _put(), heals=frozenset({"blobs.put"})),
+    Story("put-create-only", _put_create_only, heals=frozenset({"blobs.put"})),
+    Story("put-once", _put_once, afterwards=_put_once_again),
+    Story("overwrite", _put(), scene=_something_there),
+    Story("overwrite-if-match", _put_if_match, scene=_something_there),
+    Story(
+        "put-multipart",
+        _put(LARGE),
+        heals=frozenset({"blobs.create_multipart", "blobs.complete"}),
+    ),
+    Story(
+        "put-unknown-length",
+        _put(LARGE, declared=False),
+        scene=_something_there,
+        heals=frozenset({"blobs.create_multipart", "blobs.complete"}),
+    ),
+    Story("delete", _delete, scene=_something_there),
+    Story("delete-bucket", _delete_bucket),
+    Story("sweep", _sweep, scene=_debris, asked=False),
+)
+
+
+# -- rivals -----------------------------------------------------------------------------------
+
+
+async def _rival_overwrite(world: World) -> None:
+    await world.put(KEY)
+
+
+async def _rival_delete(world: World) -> None:
+    await world.delete(KEY)
+
+
+async def _rival_sweep(world: World) -> None:
+    """Another replica, after a pause of everybody else that outlasts every lease."""
+    world.pass_time(LEASE_S + 1)
+    await world.deliver_late()
+    await world.sweep()
+
+
+async def _rival_sweep_ahead(world: World) -> None:
+    """Another replica, by a database clock that is five minutes ahead for that long."""
+    world.pass_time(CLOCKS_APART_S)
+    await world.sweep()
+    world.pass_time(-CLOCKS_APART_S)
+
+
+async def _rival_delete_bucket(world: World) -> None:
+    await world.delete_bucket()
+
+
+RIVALS: dict[str, Callable[[World], Awaitable[None]] | None] = {
+    "alone": None,
+    "overwrite": _rival_overwrite,
+    "delete": _rival_delete,
+    "sweeper": _rival_sweep,
+    "sweeper-ahead": _rival_sweep_ahead,
+    "delete-bucket": _rival_delete_bucket,
+}
