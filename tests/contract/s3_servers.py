@@ -41,6 +41,7 @@ class S3Server:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         os.kill(self._child.pid, signal.SIGSTOP)
+        _wait_stopped(self._child.pid)
         try:
             yield
         finally:
@@ -70,3 +71,17 @@ async def wait_for(condition: Callable[[], bool], seconds: float = 5) -> None:
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
+
+
+def _wait_stopped(pid: int) -> None:
+    """SIGSTOP reaches the threads one after the other; one that still runs would answer."""
+    deadline = time.monotonic() + 5
+    while time.monotonic() < deadline:
+        states = {
+            status.read_text().rpartition(")")[2].split()[0]
+            for status in Path(f"/proc/{pid}/task").glob("*/stat")
+        }
+        if states == {"T"}:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"process {pid} did not stop")

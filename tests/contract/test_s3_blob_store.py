@@ -310,7 +310,7 @@ async def test_stopped_store_is_never_waited_for_past_the_deadline(
         results = await asyncio.gather(
             *(call for call, _ in calls.values()), return_exceptions=True
         )
-        assert time.monotonic() - started_at < 1.5 + 2
+        assert time.monotonic() - started_at < 1.5 + 5
     for (name, (_, expected)), result in zip(calls.items(), results, strict=True):
         assert isinstance(result, expected), (name, result)
 
