@@ -36,6 +36,7 @@ from service.model.upload import (
 from service.model.version import Version
 from service.stores.audit_port import AuditStore
 from service.stores.blob_port import BlobStore
+from service.stores.journal_port import Outbox, Restoring
 
 
 class VersionIndex(Protocol):
@@ -249,11 +250,17 @@ class MetadataStore(Protocol):
     @property
     def audits(self) -> AuditStore: ...
 
-    async def start(self) -> None:
+    @property
+    def outbox(self) -> Outbox: ...
+
+    @property
+    def restoring(self) -> Restoring: ...
+
+    async def start(self, *, rebuilding: bool = False) -> None:
         """Check `schema_version` and make what is missing.
 
         Raises SchemaMismatch for a database of a newer release, or of an older one that needs
-        `mediagate migrate`.
+        `mediagate migrate`, and unless `rebuilding` for one whose rebuild was not finished.
         """
 
     async def migrate(self) -> int:
@@ -274,6 +281,8 @@ __all__ = [
     "KeyStore",
     "LeaseStore",
     "MetadataStore",
+    "Outbox",
+    "Restoring",
     "UploadLedger",
     "VersionIndex",
 ]

@@ -19,7 +19,16 @@ from service.stores.ports import BlobStore, MetadataStore
 from service.telemetry.metrics import Metrics
 
 P = TypeVar("P")
-_METADATA_PORTS = ("versions", "uploads", "buckets", "keys", "leases", "audits")
+_METADATA_PORTS = (
+    "versions",
+    "uploads",
+    "buckets",
+    "keys",
+    "leases",
+    "audits",
+    "outbox",
+    "restoring",
+)
 
 
 def metered_blobs(store: BlobStore, metrics: Metrics) -> BlobStore:

@@ -161,6 +161,7 @@ async def live(world: World) -> None:
     await store.leases.acquire("sweep", "b", 60)
     await store.leases.release("sweep", "a")
     await audit(world)
+    await publish(world)
     await store.ping()
     await store.migrate()
 
@@ -177,6 +178,17 @@ async def audit(world: World) -> None:
     await audits.release(strays[:1])
     await audits.release_unseen(await world.store.now())
     await audits.save_progress("scrubber", await audits.progress("scrubber"))
+
+
+async def publish(world: World) -> None:
+    outbox = world.store.outbox
+    publisher = await outbox.lead("a", 60)
+    assert publisher is not None
+    assert await outbox.lead("b", 60) is None
+    await outbox.published(publisher, await outbox.claim(publisher, limit=100))
+    assert await outbox.forget_published(older_than_s=0, limit=3)
+    await outbox.backlog()
+    await outbox.step_down("a")
 
 
 @pytest.fixture

@@ -8,8 +8,11 @@ from typing import Any
 
 import pymongo
 import pytest
+from metadata_engines import TENANT, World
+from test_outbox import api_key, drained
 
 from service.errors import SchemaMismatch
+from service.model.event import EventType
 from service.settings import Metadata
 from service.stores.mongo import open_metadata
 from service.stores.mongo.driver import Database, connect, open_database
@@ -94,6 +97,34 @@ async def test_a_step_that_fails_is_taken_again(database: Database):
         await migrate(database, version=2, steps={1: step})
     assert await version_in(database) == 1
     assert await migrate(database, version=2, steps={1: step}) == 2
+
+
+async def test_the_journal_begins_with_what_is_there_already(
+    mongo_settings: Metadata, database: Database
+):
+    """Schema 1 had no events of buckets and keys, and none that waited for anything."""
+    store = open_metadata(mongo_settings)
+    await store.start()
+    world = await World(store, asyncio.sleep).open()
+    version = await world.put()
+    key = await api_key(world)
+    await store.keys.revoke(TENANT, key.id)
+    revoked = await store.keys.get(key.id)
+    await database["events"].delete_many({"version": {"$exists": False}})
+    await database["events"].update_many({}, {"$unset": {"pending": True}})
+    await database["meta"].update_one({"_id": "schema"}, {"$set": {"version": 1}})
+    for _ in range(2):
+        assert await store.migrate() == SCHEMA_VERSION
+        await STEPS[1](database)
+    events = {event.type: event for event in await drained(world)}
+    assert {kind: event.of for kind, event in events.items()} == {
+        EventType.OBJECT_CREATED: version,
+        EventType.BUCKET_CREATED: world.bucket,
+        EventType.KEY_REVOKED: revoked,
+    }
+    await STEPS[1](database)
+    assert await drained(world) == []
+    await store.close()
 
 
 async def test_migrate_brings_an_empty_database_to_this_release(mongo_settings: Metadata):

@@ -50,8 +50,9 @@ async def faulty(
 
 
 def events(settings: Metadata) -> list[dict[str, Any]]:
+    """Of objects: the bucket has its own."""
     with pymongo.MongoClient(settings.url.get_secret_value()) as client:
-        return list(client[settings.database]["events"].find())
+        return list(client[settings.database]["events"].find({"key": {"$exists": True}}))
 
 
 async def settled(world: World, upload: Upload, committed: Upload, settings: Metadata) -> bool:

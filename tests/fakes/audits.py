@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from service.model.audit import Claim, Progress, Stray
+from service.model.event import EventType
 from service.model.ids import BlobKey, VersionId, new_id
 from service.model.upload import Upload, UploadState
 from service.model.version import Version
@@ -66,8 +67,10 @@ class FakeAuditStore:
             revision=found.revision + 1,
         )
         tables.versions[version] = marked
-        kind = "object.damaged" if damaged else "object.repaired"
-        tables.events.append(Event(kind, found.key, marked.seq, new_id(), found.bucket_id, version))
+        kind = EventType.OBJECT_DAMAGED if damaged else EventType.OBJECT_REPAIRED
+        change = new_id()
+        tables.events.append(Event(kind, found.key, marked.seq, change, found.bucket_id, version))
+        tables.announce(change, kind, marked.seq, self._clock.now, marked)
         return True
 
     async def quarantine(self, strays: Collection[Stray]) -> None:

@@ -14,13 +14,17 @@ from service.errors import (
     BucketDeleting,
     BucketExists,
     BucketNotFound,
+    Conflict,
     PreconditionFailed,
+    SchemaMismatch,
 )
 from service.model.api_key import ApiKey
 from service.model.bucket import Bucket, BucketSettings, BucketState
+from service.model.event import EventType
 from service.model.ids import BucketId, KeyId, TenantId, new_id
 from tests.fakes.audits import FakeAuditStore
 from tests.fakes.clock import Clock
+from tests.fakes.outbox import FakeOutbox, FakeRestoring
 from tests.fakes.replica import Replica
 from tests.fakes.upload_ledger import FakeUploadLedger
 from tests.fakes.version_index import FakeVersionIndex
@@ -47,6 +51,7 @@ class FakeBucketStore:
             BucketId(new_id()), tenant, name, BucketState.ACTIVE, self._clock.now, 1, settings
         )
         tables.buckets[bucket.id] = bucket
+        self._announce(EventType.BUCKET_CREATED, 1, bucket)
         return bucket
 
     async def get(self, tenant: TenantId, name: str) -> Bucket | None:
@@ -67,6 +72,7 @@ class FakeBucketStore:
         if found.revision != revision:
             raise PreconditionFailed
         self.buckets[bucket] = replace(found, settings=settings, revision=revision + 1)
+        self._announce(EventType.BUCKET_UPDATED, revision + 1, self.buckets[bucket])
         return self.buckets[bucket]
 
     async def begin_delete(self, tenant: TenantId, bucket: BucketId) -> str:
@@ -85,8 +91,12 @@ class FakeBucketStore:
         if tables.deletions.get(bucket) != nonce or tables.buckets[bucket].tenant != tenant:
             return False
         del tables.deletions[bucket]
-        del tables.buckets[bucket]
+        removed = replace(tables.buckets.pop(bucket), state=BucketState.ACTIVE)
+        self._announce(EventType.BUCKET_DELETED, removed.revision + 1, removed)
         return True
+
+    def _announce(self, kind: EventType, seq: int, of: Bucket) -> None:
+        self._replica.local.announce(new_id(), kind, seq, self._clock.now, of)
 
     def _by_id(self, tenant: TenantId, bucket: BucketId) -> Bucket:
         found = self._replica.writable().buckets.get(bucket)
@@ -96,12 +106,16 @@ class FakeBucketStore:
 
 
 class FakeKeyStore:
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, replica: Replica) -> None:
         self._clock = clock
+        self._replica = replica
         self.keys: dict[KeyId, ApiKey] = {}
 
     async def create(self, key: ApiKey) -> None:
+        if key.id in self.keys:
+            raise Conflict("there is such an API key already")
         self.keys[key.id] = key
+        self._announce(EventType.KEY_CREATED, 1, key.created_at, key)
 
     async def get(self, key: KeyId) -> ApiKey | None:
         return self.keys.get(key)
@@ -114,8 +128,14 @@ class FakeKeyStore:
         found = self.keys.get(key)
         if found is None or found.tenant != tenant:
             return False
-        self.keys[key] = replace(found, revoked_at=found.revoked_at or self._clock.now)
+        if found.revoked_at is None:
+            now = self._clock.now
+            self.keys[key] = replace(found, revoked_at=now)
+            self._announce(EventType.KEY_REVOKED, 2, now, self.keys[key])
         return True
+
+    def _announce(self, kind: EventType, seq: int, at: datetime, of: ApiKey) -> None:
+        self._replica.writable().announce(new_id(), kind, seq, at, of)
 
 
 class FakeLeaseStore:
@@ -142,12 +162,15 @@ class FakeMetadata:
         self.versions = FakeVersionIndex(self.clock, self.replica)
         self.buckets = FakeBucketStore(self.clock, self.replica)
         self.uploads = FakeUploadLedger(self.clock, self.replica, self.versions)
-        self.keys = FakeKeyStore(self.clock)
+        self.keys = FakeKeyStore(self.clock, self.replica)
         self.leases = FakeLeaseStore(self.clock)
         self.audits = FakeAuditStore(self.clock, self.replica)
+        self.outbox = FakeOutbox(self.clock, self.replica)
+        self.restoring = FakeRestoring(self.replica, self.keys)
 
-    async def start(self) -> None:
-        return
+    async def start(self, *, rebuilding: bool = False) -> None:
+        if self.restoring.under_way and not rebuilding:
+            raise SchemaMismatch("a rebuild was not finished")
 
     async def migrate(self) -> int:
         return 1

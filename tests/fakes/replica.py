@@ -16,8 +16,9 @@ from enum import StrEnum
 from typing import NamedTuple, Self, TypeVar
 
 from service.errors import OutcomeUnknown
+from service.model import event as model
 from service.model.bucket import Bucket
-from service.model.ids import BucketId, TenantId, UploadId, VersionId
+from service.model.ids import BucketId, EventId, TenantId, UploadId, VersionId
 from service.model.upload import Upload
 from service.model.version import Version
 
@@ -42,6 +43,21 @@ class Event(NamedTuple):
     version: VersionId
 
 
+@dataclass(frozen=True)
+class Published:
+    event: model.Event
+    position: int
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Leader:
+    owner: str
+    epoch: int
+    position: int
+    lease_until: datetime
+
+
 @dataclass
 class Tables:
     """Every value is immutable, so a copy of the tables is a snapshot."""
@@ -53,6 +69,15 @@ class Tables:
     uploads: dict[UploadId, Upload] = field(default_factory=dict)
     buckets: dict[BucketId, Bucket] = field(default_factory=dict)
     deletions: dict[BucketId, str] = field(default_factory=dict)
+    pending: dict[EventId, model.Event] = field(default_factory=dict)
+    published: dict[EventId, Published] = field(default_factory=dict)
+    publishers: dict[str, Leader] = field(default_factory=dict)
+
+    def announce(
+        self, id: str, kind: model.EventType, seq: int, at: datetime, of: model.Subject
+    ) -> None:
+        """Append an event to the outbox; part of a transaction."""
+        self.pending[EventId(id)] = model.Event(EventId(id), kind, seq, at, of)
 
     def copy(self) -> Self:
         return type(self)(*(getattr(self, each.name).copy() for each in fields(self)))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from service.errors import Conflict
+from service.model.event import EventType
 from service.model.ids import BucketId, TenantId, VersionId, new_id
 from service.model.preconditions import Preconditions
 from service.model.version import Version
@@ -124,6 +125,7 @@ class FakeVersionIndex:
             tables.tombstones[place] = Tombstone(seq, self._clock.now)
             _, bucket, key = place
             tables.events.append(Event("object.deleted", key, seq, change, bucket, latest.id))
+            tables.announce(change, EventType.OBJECT_DELETED, seq, self._clock.now, latest)
             return latest
 
         return apply
@@ -156,6 +158,7 @@ class FakeVersionIndex:
         tables.versions[version.id] = version
         tables.tombstones.pop((version.tenant, bucket, key), None)
         tables.events.append(Event("object.created", key, version.seq, event, bucket, version.id))
+        tables.announce(event, EventType.OBJECT_CREATED, version.seq, version.created_at, version)
 
     def kill(self, tables: Tables, version: Version) -> None:
         """End a version; part of a commit or of a deletion."""

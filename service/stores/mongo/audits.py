@@ -13,12 +13,14 @@ from datetime import datetime
 from pymongo import ASCENDING, ReturnDocument, UpdateOne
 
 from service.model.audit import Claim, Progress, Stray
-from service.model.ids import BlobKey, VersionId, new_id
+from service.model.event import Event, EventType
+from service.model.ids import BlobKey, EventId, VersionId, new_id
 from service.model.upload import UploadState
 from service.stores.mongo.clock import NOW, literal, read_clock, read_past
-from service.stores.mongo.documents import pairs_out, version_in, version_out
+from service.stores.mongo.documents import pairs_out, version_out
 from service.stores.mongo.driver import Database, Document, Session
 from service.stores.mongo.errors import Guard
+from service.stores.mongo.events import event_in
 from service.stores.mongo.transactions import Transactions
 from service.stores.mongo.versions import OBJECT
 
@@ -90,9 +92,9 @@ class MongoAuditStore:
                 return_document=ReturnDocument.AFTER,
                 session=session,
             )
-            kind = "object.damaged" if damaged else "object.repaired"
-            event = {"_id": change_id, "type": kind, "at": now, **_change(marked)}
-            await self._events.insert_one(event, session=session)
+            kind = EventType.OBJECT_DAMAGED if damaged else EventType.OBJECT_REPAIRED
+            event = Event(EventId(change_id), kind, marked["seq"], now, version_out(marked))
+            await self._events.insert_one(event_in(event), session=session)
             return True
 
         async def landed() -> bool | None:
@@ -183,12 +185,6 @@ def _mark(damaged_at: datetime | None) -> list[Document]:
     if damaged_at is None:
         return [{"$set": changes}, {"$unset": ["damaged_at"]}]
     return [{"$set": changes | {"damaged_at": damaged_at}}]
-
-
-def _change(version: Document) -> Document:
-    """What every event says of the version that it is about."""
-    named = {name: version[name] for name in ("tenant", "bucket_id", "key", "seq")}
-    return named | {"version": version_in(version_out(version))}
 
 
 def _name(stray: Stray) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from pymongo import ReturnDocument
 
-from service.stores.mongo.driver import CODEC, Collection, Database, Document
+from service.stores.mongo.driver import CODEC, Collection, Database, Document, Session
 
 NOW = "$$NOW"
 
@@ -41,7 +41,9 @@ async def read_past(database: Database, seconds: float) -> datetime:
     return await read_clock(database) - timedelta(seconds=seconds)
 
 
-async def insert_timed(collection: Collection, document: Document, times: Document) -> Document:
+async def insert_timed(
+    collection: Collection, document: Document, times: Document, session: Session | None = None
+) -> Document:
     """Insert a document with fields computed by the database; return it as it is stored.
 
     times: field -> expression. No document has a field `absent`, so this never updates one:
@@ -52,5 +54,6 @@ async def insert_timed(collection: Collection, document: Document, times: Docume
         [{"$replaceWith": {"$mergeObjects": [literal(document), times]}}],
         upsert=True,
         return_document=ReturnDocument.AFTER,
+        session=session,
     )
     return stored

@@ -19,11 +19,14 @@ from pymongo import ReturnDocument
 
 from service.errors import BucketDeleting, BucketNotFound, Conflict, Fenced
 from service.model.bucket import BucketState
+from service.model.event import Event, EventType
+from service.model.ids import EventId
 from service.model.upload import Upload, UploadRef, UploadState
 from service.stores.mongo.clock import NOW, literal
 from service.stores.mongo.documents import upload_out, version_in, version_out
 from service.stores.mongo.driver import Database, Document, Session
 from service.stores.mongo.errors import Guard
+from service.stores.mongo.events import event_in
 from service.stores.mongo.versions import OBJECT, latest_of
 
 PARTS = "completion.parts"
@@ -131,19 +134,13 @@ class Commit:
             )
         elif current is not None:
             await versions.delete_one({"_id": current["_id"], "latest": True}, session=session)
-        version = version_in(upload.version())
-        await versions.insert_one(version, session=session)
-        await self.database["events"].insert_one(_event_of(upload, version), session=session)
-
-
-def _event_of(upload: Upload, version: Document) -> Document:
-    return {
-        "_id": upload.ref.id,
-        "type": "object.created",
-        "tenant": upload.intent.tenant,
-        "bucket_id": upload.intent.bucket_id,
-        "key": upload.intent.key,
-        "seq": upload.seq,
-        "at": upload.committed_at,
-        "version": version,
-    }
+        version = upload.version()
+        event = Event(
+            EventId(upload.ref.id),
+            EventType.OBJECT_CREATED,
+            version.seq,
+            version.created_at,
+            version,
+        )
+        await versions.insert_one(version_in(version), session=session)
+        await self.database["events"].insert_one(event_in(event), session=session)

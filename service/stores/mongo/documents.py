@@ -200,6 +200,18 @@ def settings_in(settings: BucketSettings) -> Document:
     return {**asdict(settings), "allowed_content_types": list(settings.allowed_content_types)}
 
 
+def bucket_in(bucket: Bucket) -> Document:
+    return {
+        "_id": bucket.id,
+        "tenant": bucket.tenant,
+        "name": bucket.name,
+        "state": bucket.state.value,
+        "created_at": bucket.created_at,
+        "revision": bucket.revision,
+        "settings": settings_in(bucket.settings),
+    }
+
+
 def bucket_out(document: Document) -> Bucket:
     chosen = document["settings"]
     return Bucket(

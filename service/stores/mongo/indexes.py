@@ -3,7 +3,7 @@
 Keys stand in equality–sort–range order. A shape names the fields of a filter with how they are
 compared (`=` also stands for a list of values), the sort, and the index; a test records every
 command that the stores send, finds its shape here and holds it against `explain`. A query that is
-not in the table is a bug.
+not in the table is a bug. (Migrations and a rebuild go through whole collections, without any.)
 
 Partial and sparse filters are such that a query states them literally: any planner can see that
 the index covers it. Fields that mean "there is work" (`lease_until`, `clean_at`) exist only while
@@ -31,6 +31,7 @@ COLLECTIONS = (
     "events",
     "strays",
     "progress",
+    "publishers",
     "meta",
 )
 
@@ -96,6 +97,8 @@ INDEXES = (
     Index("api_keys", "tenant", ("tenant", "_id")),
     Index("strays", "found", ("found_at",)),
     Index("strays", "seen", ("seen_at",)),
+    Index("events", "pending", ("pending", "seq"), partial={"pending": True}),
+    Index("events", "published", ("published_at",), sparse=True),
 )
 
 _KEY = {"tenant": "=", "bucket_id": "=", "key": "="}
@@ -193,6 +196,17 @@ SHAPES = (
     Shape("strays", "found long ago", {"found_at": "<"}, "found", sort=("found_at",)),
     Shape("strays", "not seen any more", {"seen_at": "<"}, "seen"),
     Shape("progress", "by id", {"_id": "="}, BY_ID),
+    Shape("events", "the next to publish", {"pending": "="}, "pending", sort=("seq",)),
+    Shape("events", "how many wait", {"pending": "="}, "pending"),
+    Shape("events", "mark as published", {"_id": "=", "pending": "="}, BY_ID),
+    Shape(
+        "events", "published long ago", {"published_at": "<"}, "published", sort=("published_at",)
+    ),
+    Shape("publishers", "by id", {"_id": "="}, BY_ID),
+    Shape("publishers", "extend or step down", {"_id": "=", "owner": "="}, BY_ID),
+    Shape("publishers", "take over", {"_id": "=", "lease_until": "<"}, BY_ID),
+    Shape("publishers", "claim", {"_id": "=", "owner": "=", "epoch": "="}, BY_ID),
+    Shape("publishers", "mark", {"_id": "=", "owner": "=", "epoch": "=", "position": "="}, BY_ID),
     Shape("meta", "by id", {"_id": "="}, BY_ID),
 )
 

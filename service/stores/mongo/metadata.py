@@ -1,4 +1,4 @@
-"""The whole of the MongoDB engine: one client, six stores."""
+"""The whole of the MongoDB engine: one client and its stores."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from service.stores.mongo.clock import read_clock
 from service.stores.mongo.driver import connect, open_database
 from service.stores.mongo.errors import Guard
 from service.stores.mongo.leases import MongoLeaseStore
+from service.stores.mongo.outbox import MongoOutbox
+from service.stores.mongo.restoring import MongoRestoring
 from service.stores.mongo.transactions import Transactions
 from service.stores.mongo.uploads import MongoUploadLedger
 from service.stores.mongo.versions import MongoVersionIndex
@@ -40,15 +42,19 @@ class MongoMetadata:
         self._transactions = Transactions(self._client)
         self.versions = MongoVersionIndex(self._database, self._guard, self._transactions)
         self.uploads = MongoUploadLedger(self._database, self._guard, self._transactions)
-        self.buckets = MongoBucketStore(self._database, self._guard)
-        self.keys = MongoKeyStore(self._database, self._guard)
+        self.buckets = MongoBucketStore(self._database, self._guard, self._transactions)
+        self.keys = MongoKeyStore(self._database, self._guard, self._transactions)
         self.leases = MongoLeaseStore(self._database, self._guard)
         self.audits = MongoAuditStore(self._database, self._guard, self._transactions)
+        self.outbox = MongoOutbox(self._database, self._guard, self._transactions)
+        self.restoring = MongoRestoring(self._database, self._patient)
 
-    async def start(self) -> None:
+    async def start(self, *, rebuilding: bool = False) -> None:
         await self.ping()  # the patience below is for building indexes, not for finding a server
         with self._patient.writing():
             await schema.prepare(self._database)
+            if not rebuilding:
+                await schema.refuse_unfinished_rebuild(self._database)
 
     async def migrate(self) -> int:
         await self.ping()

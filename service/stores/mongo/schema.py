@@ -9,19 +9,54 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime
 
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from service.errors import SchemaMismatch, StoreUnavailable
+from service.model.api_key import ApiKey
+from service.model.bucket import Bucket, BucketState
+from service.model.event import Event, EventType
+from service.model.ids import EventId
+from service.stores.mongo.documents import api_key_out, bucket_out
 from service.stores.mongo.driver import Database
+from service.stores.mongo.events import event_in
 from service.stores.mongo.indexes import ensure_indexes
+from service.stores.mongo.restoring import MARK
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 TRIES, PAUSE_S = 50, 0.02
 
 Step = Callable[[Database], Awaitable[None]]
-STEPS: Mapping[int, Step] = {}
+
+
+async def _announce_what_is_there(database: Database) -> None:
+    """1 -> 2: the journal begins. Events wait to be published, and buckets and API keys, which had
+    none, get theirs. Their ids are those of what they are about, so that none comes twice."""
+    unpublished = {"pending": {"$exists": False}, "published_at": {"$exists": False}}
+    await database["events"].update_many(unpublished, {"$set": {"pending": True}})
+    async for document in database["buckets"].find({}):
+        bucket = replace(bucket_out(document), state=BucketState.ACTIVE)
+        await _announce(
+            database, EventType.BUCKET_CREATED, bucket.revision, bucket.created_at, bucket
+        )
+    async for document in database["api_keys"].find({}):
+        key = api_key_out(document)
+        kind, seq = (EventType.KEY_REVOKED, 2) if key.revoked_at else (EventType.KEY_CREATED, 1)
+        await _announce(database, kind, seq, key.revoked_at or key.created_at, key)
+
+
+async def _announce(
+    database: Database, kind: EventType, seq: int, at: datetime, of: Bucket | ApiKey
+) -> None:
+    document = event_in(Event(EventId(of.id), kind, seq, at, of))
+    del document["_id"]
+    await database["events"].update_one({"_id": of.id}, {"$setOnInsert": document}, upsert=True)
+
+
+STEPS: Mapping[int, Step] = {1: _announce_what_is_there}
 """version -> what brings a database of that version to the next one; each may run twice."""
 
 
@@ -69,6 +104,14 @@ async def migrate(
         await database["meta"].update_one({"_id": "schema"}, {"$set": {"version": at + 1}})
     await ensure_indexes(database)
     return version
+
+
+async def refuse_unfinished_rebuild(database: Database) -> None:
+    """Raises SchemaMismatch."""
+    if await database["meta"].find_one(MARK) is not None:
+        raise SchemaMismatch(
+            "a rebuild of this database was not finished: run `mediagate rebuild` again"
+        )
 
 
 def _too_new(found: int, known: int) -> SchemaMismatch:

@@ -12,14 +12,16 @@ from typing import Any
 
 from pymongo import ASCENDING, ReturnDocument
 
-from service.model.ids import BucketId, TenantId, VersionId, new_id
+from service.model.event import Event, EventType
+from service.model.ids import BucketId, EventId, TenantId, VersionId, new_id
 from service.model.preconditions import Preconditions
 from service.model.version import Version
 from service.protocol.prefixes import successor
 from service.stores.mongo.clock import NOW, read_past
-from service.stores.mongo.documents import version_in, version_out
+from service.stores.mongo.documents import version_out
 from service.stores.mongo.driver import Database, Document, Session
 from service.stores.mongo.errors import Guard
+from service.stores.mongo.events import event_in
 from service.stores.mongo.transactions import Transactions
 
 OBJECT, TOMBSTONE = "object", "tombstone"
@@ -136,8 +138,8 @@ class MongoVersionIndex:
         }
         tombstone = {"kind": TOMBSTONE, "latest": True, "dead_since": now}
         await self._versions.insert_one(change | tombstone, session=session)
-        event = {"type": "object.deleted", "at": now, "version": version_in(current)}
-        await self._events.insert_one(change | event, session=session)
+        event = Event(EventId(change_id), EventType.OBJECT_DELETED, change["seq"], now, current)
+        await self._events.insert_one(event_in(event), session=session)
 
     async def has_content(self, tenant: TenantId, bucket: BucketId) -> bool:
         content = {"tenant": tenant, "bucket_id": bucket, "kind": OBJECT, "latest": True}
