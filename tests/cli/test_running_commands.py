@@ -13,12 +13,14 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from service.devstack import Stack
+from service.devstack.ports import choose_ports
+from tests.processes import family, is_running, until
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
 READY = re.compile(r"mediagate ready: (http://127\.0\.0\.1:\d+)  key: (mg_\w{26}_[\w-]{43})\n")
@@ -48,29 +50,6 @@ def ready_line(process: subprocess.Popen[str]) -> re.Match[str]:
     return match
 
 
-def family(pid: int) -> set[int]:
-    """All living descendants of a process."""
-    children = {int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
-    return children.union(*(family(child) for child in children))
-
-
-def is_running(pid: int) -> bool:
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 10) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
 def call(method: str, url: str, token: str, body: bytes | None = None) -> tuple[int, bytes]:
     request = urllib.request.Request(
         url, data=body, method=method, headers={"Authorization": f"Bearer {token}"}
@@ -79,15 +58,9 @@ def call(method: str, url: str, token: str, body: bytes | None = None) -> tuple[
         return answer.status, answer.read()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def test_dev_serves_keeps_everything_and_leaves_nothing_running(tmp_path: Path) -> None:
     data = tmp_path / "data"
-    with running("dev", "--data", data, "--port", free_port()) as first:
+    with running("dev", "--data", data, "--port", choose_ports(1)[0]) as first:
         url, token = ready_line(first).groups()
         assert (data / "key").read_text() == token + "\n"
         assert stat.S_IMODE((data / "key").stat().st_mode) == 0o600
@@ -177,7 +150,7 @@ def test_stack_alone_and_two_services_beside_it(tmp_path: Path) -> None:
             timeout=30,
         )
         token = made.stdout.strip()
-        ports = [free_port(), free_port()]
+        ports = choose_ports(2)
         with (
             running("serve", *env_file, "--port", ports[0]) as one,
             running("serve", *env_file, "--port", ports[1]) as two,

@@ -20,6 +20,7 @@ from aiobotocore.session import get_session
 from service.devstack import Stack, StackError, ports, running_stack
 from service.devstack.process import Check, Child, ServerPlan
 from service.devstack.servers import find_binary
+from tests.processes import is_running, until
 
 pytestmark = [pytest.mark.timeout(90), pytest.mark.slow]
 
@@ -55,23 +56,6 @@ async def get(client) -> bytes:
     answer = await client.get_object(Bucket="kept", Key="key")
     async with answer["Body"] as body:
         return await body.read()
-
-
-def is_running(pid: int) -> bool:
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return status.rpartition(")")[2].split()[0] != "Z"
-
-
-def until(condition: Callable[[], bool], timeout_s: float = 10) -> bool:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
 
 
 async def test_data_credentials_and_ports_are_kept_from_run_to_run(tmp_path: Path) -> None:
