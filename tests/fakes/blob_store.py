@@ -39,8 +39,8 @@ class Multipart:
 class FakeBlobStore:
     """complete_again: whether a repeated Complete succeeds, as on SeaweedFS.
 
-    min_part_bytes: smaller ones than S3's make a multipart cheap. modified: when a blob was written,
-    START where a test wrote it past the store.
+    min_part_bytes: smaller ones than S3's make a multipart cheap. modified: when a blob was
+    written, START where a test wrote it past the store.
     """
 
     part_checksum = PartChecksum.CRC64NVME
