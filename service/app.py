@@ -29,6 +29,8 @@ from service.web.json import MAX_BODY_BYTES
 from service.web.middleware import observe, stamp, tell_problems
 from service.web.routes import ROUTES, Route, add_routes
 from service.web.state import AUTHENTICATOR, READINESS, RUNTIME
+from service.workers.auditor import run_auditor
+from service.workers.scrubber import run_scrubber
 from service.workers.sweeper import run_sweeper
 
 log = structlog.get_logger()
@@ -99,11 +101,18 @@ def build_app(
 
 async def _workers(app: web.Application) -> AsyncIterator[None]:
     runtime = app[RUNTIME]
-    if not runtime.settings.sweep.enabled:
-        yield
-        return
-    sweeper = asyncio.create_task(run_sweeper(runtime), name="sweeper")
+    settings = runtime.settings
+    loops = [
+        (settings.sweep.enabled, run_sweeper),
+        (settings.audit.enabled, run_auditor),
+        (settings.scrub.enabled, run_scrubber),
+    ]
+    workers = [
+        asyncio.create_task(run(runtime), name=run.__name__) for enabled, run in loops if enabled
+    ]
     yield
-    sweeper.cancel()
-    with suppress(asyncio.CancelledError):
-        await sweeper
+    for worker in workers:
+        worker.cancel()
+    for worker in workers:
+        with suppress(asyncio.CancelledError):
+            await worker

@@ -77,6 +77,21 @@ class Sweep(_Group):
     batch: int = Field(500, ge=1)
 
 
+class Audit(_Group):
+    enabled: bool = True
+    interval_s: float = Field(6 * 3600, gt=0)
+    grace_s: float = Field(3600, ge=0)
+    batch: int = Field(1000, ge=1)
+    quarantine_s: float = Field(7 * 24 * 3600, ge=0)
+    fix_strays: bool = False
+
+
+class Scrub(_Group):
+    enabled: bool = True
+    interval_s: float = Field(7 * 24 * 3600, gt=0)
+    rate_bytes_s: int = Field(8 * MIB, ge=1)
+
+
 class Limits(_Group):
     byte_budget_bytes: int = Field(256 * MIB, ge=16 * MIB)
     max_object_bytes: int = Field(5 * TIB, ge=1)
@@ -159,6 +174,8 @@ class Settings(BaseSettings):
     metadata: Metadata = Metadata()
     uploads: Uploads = Uploads()
     sweep: Sweep = Sweep()
+    audit: Audit = Audit()
+    scrub: Scrub = Scrub()
     limits: Limits = Limits()
     auth: Auth = Auth()
     telemetry: Telemetry = Telemetry()

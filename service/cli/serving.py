@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-import signal
-from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from service.cli.configuration import EnvFile, load_settings
 from service.cli.failures import FAILED, UNAVAILABLE
+from service.cli.loops import run_until_stopped
 
 if TYPE_CHECKING:
     from service.settings import Settings
@@ -55,7 +54,9 @@ def sweep(
 
     configure_logging(settings.telemetry)
     if not once:
-        asyncio.run(_sweep_until_stopped(settings))
+        from service.workers.sweeper import run_sweeper
+
+        asyncio.run(run_until_stopped(settings, run_sweeper))
         return
     report = asyncio.run(_sweep_once(settings))
     typer.echo(json.dumps(report))
@@ -69,19 +70,6 @@ async def _sweep_once(settings: Settings) -> dict[str, int]:
 
     async with open_runtime(settings) as runtime:
         return (await sweep(runtime)).as_dict()
-
-
-async def _sweep_until_stopped(settings: Settings) -> None:
-    from service.app import open_runtime
-    from service.workers.sweeper import run_sweeper
-
-    async with open_runtime(settings) as runtime:
-        sweeper = asyncio.create_task(run_sweeper(runtime))
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, sweeper.cancel)
-        with suppress(asyncio.CancelledError):
-            await sweeper
 
 
 @app.command()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -59,13 +60,14 @@ class Stray:
 class Progress:
     """Where a worker that goes round in cycles is; times by the database's clock.
 
-    finished_at: the end of the last whole cycle. position: the last blob key that is done, "" at
-    the beginning of a cycle. reading, offset, crc64nvme: the blob after it, how many of its bytes
-    are read and the 8 raw bytes of their CRC.
+    finished_at: None while a cycle is under way. counts: what it found, by its report's names.
+    position: the last blob key that is done, "" at the beginning. reading, offset, crc64nvme: the
+    blob after it, how many of its bytes are read and the 8 raw bytes of their CRC.
     """
 
     began_at: datetime | None = None
     finished_at: datetime | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
     position: str = ""
     reading: BlobKey | None = None
     offset: int = 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
+from datetime import datetime
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -74,6 +75,27 @@ class Metrics:
             ("kind",),
             registry=registry,
         )
+        self.audit_findings = Gauge(
+            "mediagate_audit_findings",
+            "Differences between metadata and store, as of the last cycle of any replica",
+            ("kind",),
+            registry=registry,
+        )
+        self.cycle_finished = Gauge(
+            "mediagate_cycle_finished_timestamp_seconds",
+            "When the last whole cycle of the auditor or the scrubber ended",
+            ("worker",),
+            registry=registry,
+        )
+        self.scrubbed_blobs = Counter(
+            "mediagate_scrubbed_blobs",
+            "Blobs that the scrubber of this process read back",
+            ("result",),
+            registry=registry,
+        )
+        self.scrubbed_bytes = Counter(
+            "mediagate_scrubbed_bytes", "Bytes that it read back", registry=registry
+        )
         self.store_seconds = Histogram(
             "mediagate_store_duration_seconds",
             "Calls to the stores, errors included",
@@ -107,6 +129,19 @@ class Metrics:
         """work: what one sweep did, e.g. {"aborted": 2, "blobs_deleted": 5}."""
         for kind, count in work.items():
             self.sweeper_work.labels(kind).inc(count)
+
+    def set_audit(self, drift: Mapping[str, int], finished_at: datetime) -> None:
+        """drift: findings by kind."""
+        for kind, count in drift.items():
+            self.audit_findings.labels(kind).set(count)
+        self.cycle_finished.labels("auditor").set(finished_at.timestamp())
+
+    def set_scrub(self, finished_at: datetime) -> None:
+        self.cycle_finished.labels("scrubber").set(finished_at.timestamp())
+
+    def scrubbed(self, result: str) -> None:
+        """result: `whole`, `damaged`, `unreadable` or `missing`."""
+        self.scrubbed_blobs.labels(result).inc()
 
     def request_done(self, route: str, method: str, status: int, duration_s: float) -> None:
         self.requests.labels(route, method, str(status)).inc()

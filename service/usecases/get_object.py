@@ -50,9 +50,13 @@ async def read_version(
 ) -> AsyncIterator[AsyncIterator[bytes]]:
     """Bytes [start, end) of a version, end > start, exactly that many or an error.
 
+    A version that is marked as damaged is read as it is; its digests tell the reader.
+
     Entering raises BlobMissing where the blob is gone: the caller reads the version once more. The
     iterator raises StoreUnavailable when the store does not come back.
     """
+    if version.damaged_at is not None:
+        log.warning("damaged_version_read", version=version.id, damaged_at=str(version.damaged_at))
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(runtime.blobs.read(version.blob_key, start, end))
         yield _resumed(runtime, version, start, end, first, stack)

@@ -10,7 +10,10 @@ from service.web.json import Answer, Timestamp
 
 
 class VersionAnswer(Answer):
-    """etag: quoted, as in the header. digests: base64 by the names of Repr-Digest."""
+    """etag: quoted, as in the header. digests: base64 by the names of Repr-Digest.
+
+    damaged_at: since when the stored bytes are known not to be these any more.
+    """
 
     bucket: str
     key: str
@@ -29,6 +32,7 @@ class VersionAnswer(Answer):
     created_at: Timestamp
     modified_at: Timestamp
     revision: int
+    damaged_at: Timestamp | None
 
 
 def shown(bucket: str, version: Version) -> VersionAnswer:
@@ -55,4 +59,5 @@ def shown(bucket: str, version: Version) -> VersionAnswer:
         created_at=version.created_at,
         modified_at=version.modified_at,
         revision=version.revision,
+        damaged_at=version.damaged_at,
     )

@@ -200,7 +200,7 @@ async def test_progress_is_kept_for_each_worker(world: World):
     audits = world.store.audits
     assert await audits.progress("scrubber") == Progress()
     now = await world.store.now()
-    there = Progress(now, now, "blobs/a", BlobKey("blobs/b"), 1 << 40, b"\xff" * 8)
+    there = Progress(now, now, {"blobs": 3}, "blobs/a", BlobKey("blobs/b"), 1 << 40, b"\xff" * 8)
     await audits.save_progress("scrubber", there)
     await audits.save_progress("auditor", Progress(began_at=now))
     assert await audits.progress("scrubber") == there
