@@ -120,8 +120,8 @@ class ChaosProxy:
     def pick(self, request: bytes) -> Fault | None:
         if self.http:
             self.requests[request.split(b" ", 1)[0].decode("latin-1")] += 1
-            attempt = request.lower().partition(b"amz-sdk-request: attempt=")[2][:2]
-            self.retries += attempt not in (b"", b"1;")
+            attempt = request.lower().partition(b"amz-sdk-request: attempt=")[2][:1]
+            self.retries += attempt not in (b"", b"1")
         for fault in self.faults:
             if fault.times == 0 or not fault.picks(request):
                 continue

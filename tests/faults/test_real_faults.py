@@ -1,0 +1,573 @@
+"""Real processes, really killed, frozen, filled up and lied to, under load.
+
+`make test` runs short forms; `make faults N=300` runs as many rounds as it says (and freezes for
+60 s) and writes a report. What "nothing lost, nothing leaked" means is the same in all of them, in
+`World.settle_and_judge`: every acknowledged upload is read back by digest, nothing stands there
+that nobody sent, and after the sweeps the store's data folder holds exactly the blobs of the
+versions in the database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+from tests.e2e.installation import AUTHORIZED, COMMAND, Installation, Process, install
+from tests.faults.chaos import Cut, DropAnswer, Refuse, chaos_proxy, request_line, saying
+from tests.faults.load import (
+    BUCKET,
+    MIB,
+    Load,
+    ReadinessLog,
+    Verdict,
+    body_of,
+    duplicates,
+    judge,
+    until,
+)
+from tests.faults.report import Report
+from tests.faults.servers import Servers, running_servers
+
+ROUNDS = int(os.environ.get("MEDIAGATE_TEST_FAULTS_N", "0"))
+"""0: the short forms."""
+LONG = ROUNDS > 0
+LEASE_S = 4
+MIN_IN_FLIGHT = 8
+UNFINISHED = ["admitting", "open", "completing", "undoing"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 if not LONG else 7200)]
+
+
+def rounds(short: int, divisor: int = 1) -> int:
+    return max(short, ROUNDS // divisor) if LONG else short
+
+
+class World:
+    """One installation on the servers: a bucket and a database of its own."""
+
+    def __init__(self, servers: Servers, folder: Path, report: Report) -> None:
+        self.servers = servers
+        self.report = report
+        self.installation: Installation = install(servers.stack(), folder)
+        own = {
+            "UPLOADS__LEASE_S": LEASE_S,
+            "UPLOADS__PART_BYTES": 5 * MIB,
+            "SWEEP__ENABLED": "true",
+            "SWEEP__INTERVAL_S": 1,
+        }
+        self.installation.settings.update({f"MEDIAGATE_{k}": str(v) for k, v in own.items()})
+        self.current: Process | None = None
+        self._strangers = set(servers.unfinished_files())
+
+    @property
+    def url(self) -> str:
+        assert self.current is not None
+        return self.current.url
+
+    async def serve(self, **settings: object) -> Process:
+        self.current = await asyncio.to_thread(self.installation.start, **settings)
+        return self.current
+
+    async def make_bucket(self) -> None:
+        async with (
+            ClientSession(self.url, headers=AUTHORIZED) as http,
+            http.put(BUCKET) as response,
+        ):
+            assert response.status == 201
+
+    @asynccontextmanager
+    async def database(self) -> AsyncIterator[Any]:
+        database = self.servers.database(self.installation.s3_bucket)
+        try:
+            yield database
+        finally:
+            await database.client.close()
+
+    async def ledger(self, since: datetime | None = None) -> Counter[str]:
+        """Unfinished uploads by state. since: only those made from then on."""
+        chosen: dict[str, Any] = {"state": {"$in": UNFINISHED}}
+        if since is not None:
+            chosen["created_at"] = {"$gte": since}
+        async with self.database() as database:
+            found = database["uploads"].find(chosen, {"state": True})
+            return Counter([upload["state"] async for upload in found])
+
+    async def settle_and_judge(self, load: Load, *, bar: str) -> Verdict:
+        """Nothing lost, nothing made up, nothing left; on a process without faults around it."""
+        if self.current is None or self.current.popen.poll() is not None:
+            await self.serve()
+        verdict = await judge(self.url, load)
+        assert verdict.clean, verdict
+        assert verdict.read_back >= len(load.acknowledged)
+        await asyncio.to_thread(self.current.terminate)
+        report = await self._sweep_until_settled()
+        async with self.database() as database:
+            kept = sorted(
+                [v["blob_key"] async for v in database["versions"].find({"kind": "object"})]
+            )
+            twice = await duplicates(database, load)
+        in_folder = await asyncio.to_thread(
+            self.servers.blobs_in_folder, self.installation.s3_bucket
+        )
+        left = sorted(await self.installation.store_keys()) if in_folder is None else in_folder
+        files = set(self.servers.unfinished_files()) - self._strangers
+        self.report.add(
+            bar,
+            acknowledged=load.acks,
+            read_back_by_digest=verdict.read_back,
+            lost=len(verdict.lost) + len(verdict.wrong),
+            duplicates=len(twice),
+            leaked_blobs=len(set(left) - set(kept)),
+            missing_blobs=len(set(kept) - set(left)),
+            leaked_multipart_files=len(files),
+            looked_for_in="the data folder" if in_folder is not None else "the S3 listing",
+            answers=dict(load.answers),
+            swept=report,
+        )
+        assert left == kept
+        assert not files
+        assert not twice
+        return verdict
+
+    async def _sweep_until_settled(self) -> dict[str, int]:
+        """A transaction that a killed process left open keeps its documents until the database
+        ends it (`transactionLifetimeLimitSeconds`, 60 s): waited for in the long forms, and else
+        ended as an operator would."""
+        await asyncio.sleep(LEASE_S + 0.3)
+        if not LONG:
+            async with self.database() as database:
+                await database.client.admin.command("killAllSessions", [])
+        give_up = time.monotonic() + (150 if LONG else 30)
+        while time.monotonic() < give_up:
+            report = await asyncio.to_thread(self._sweep)
+            if report["open"] == report["tombstones"] == report["failed"] == 0:
+                return report
+            await asyncio.sleep(0.5)
+        raise AssertionError(f"the ledger does not settle: {report}")
+
+    def _sweep(self) -> dict[str, int]:
+        """`mediagate sweep --once`, with deadlines that have passed; it may leave something."""
+        done = subprocess.run(
+            [COMMAND, "sweep", "--once"],
+            env=self.installation.environment(HTTP__MAX_DOWNLOAD_S=0.1, SWEEP__GRACE_S=0.2),
+            capture_output=True,
+            text=True,
+            timeout=90,
+            check=False,
+        )
+        assert done.returncode in (0, 1), done.stderr
+        found: dict[str, int] = json.loads(done.stdout)
+        return found
+
+
+@pytest.fixture(scope="module")
+def report() -> Iterator[Report]:
+    figures = Report()
+    yield figures
+    figures.write()
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    with running_servers(tmp_path_factory.mktemp("faults")) as running:
+        yield running
+
+
+@pytest.fixture
+def world(servers: Servers, tmp_path: Path, report: Report) -> Iterator[World]:
+    made = World(servers, tmp_path, report)
+    yield made
+    made.installation.kill_all()
+
+
+async def test_f1_a_killed_service_loses_and_leaks_nothing(world: World) -> None:
+    kills, in_flight = rounds(3), []
+    by_state: Counter[str] = Counter()
+    await world.serve()
+    await world.make_bucket()
+    load = Load(lambda: world.url)
+    dice = random.Random(11)
+    load.start()
+    for number in range(kills):
+        since = datetime.now(UTC)
+        standby = asyncio.create_task(asyncio.to_thread(world.installation.start))
+        await load.acknowledges(10)
+        if number % 2:
+            await _seen_completing(world, since)
+        else:
+            await asyncio.sleep(dice.uniform(0, 0.5))
+        await until(lambda: _reached(load), within_s=30, every_s=0.001)
+        in_flight.append(load.in_flight)
+        assert world.current is not None
+        world.current.kill()
+        by_state.update(set(await world.ledger(since)) or {"none"})
+        world.current = await standby
+    await load.acknowledges(5)
+    await load.stop()
+    world.report.add(
+        "F1",
+        kills=kills,
+        least_in_flight=min(in_flight),
+        kills_by_ledger_state=dict(by_state),
+    )
+    await world.settle_and_judge(load, bar="F1")
+    assert min(in_flight) >= MIN_IN_FLIGHT
+    assert by_state["open"] + by_state["completing"] > 0
+
+
+async def _reached(load: Load) -> bool:
+    return load.in_flight >= MIN_IN_FLIGHT
+
+
+async def _seen_completing(world: World, since: datetime, patience_s: float = 3) -> None:
+    async with world.database() as database:
+        give_up = time.monotonic() + patience_s
+        while time.monotonic() < give_up:
+            if await database["uploads"].find_one(
+                {"state": "completing", "created_at": {"$gte": since}}
+            ):
+                return
+
+
+@pytest.mark.parametrize("killed", ["s3", "mongo"])
+async def test_f2_a_killed_store_loses_nothing_and_is_back_at_once(
+    world: World, killed: str
+) -> None:
+    kills, recovered = rounds(2, 5), []
+    server = getattr(world.servers, killed)
+    await world.serve()
+    await world.make_bucket()
+    load = Load(lambda: world.url)
+    load.start()
+    for _ in range(kills):
+        await load.acknowledges(15)
+        await until(lambda: _reached(load), within_s=30, every_s=0.001)
+        server.kill()
+        await asyncio.sleep(0.2)
+        await server.come_back()
+        recovered.append(await load.acknowledges(1, within_s=60))
+    await load.acknowledges(5)
+    await load.stop()
+    world.report.add(
+        f"F2 {killed}", kills=kills, slowest_recovery_s=max(recovered), slowest_s=load.slowest_s
+    )
+    await world.settle_and_judge(load, bar=f"F2 {killed}")
+    assert max(recovered) <= 10
+
+
+@pytest.mark.parametrize("frozen", ["s3", "mongo"])
+async def test_f3_a_frozen_store_gives_bounded_503s_and_shows_in_readiness(
+    world: World, frozen: str
+) -> None:
+    seconds = 60.0 if LONG else 8.0
+    s3_s, metadata_s, commit_s = (30, 10, 20) if LONG else (3, 2, 4)
+    deadlines = {
+        "S3__REQUEST_TIMEOUT_S": s3_s,
+        "METADATA__TIMEOUT_S": metadata_s,
+        "METADATA__COMMIT_TIMEOUT_S": commit_s,
+    }
+    # The longest way through one frozen store: a call, and the question what came of it.
+    longest_s = 2 * s3_s if frozen == "s3" else commit_s + 2 * metadata_s
+    await world.serve(**deadlines)
+    await world.make_bucket()
+    load = Load(lambda: world.url)
+    readiness = ReadinessLog(world.url)
+    watching = asyncio.create_task(readiness.run())
+    load.start()
+    await load.acknowledges(20)
+    answers, load.slowest_s = Counter(load.answers), 0.0
+    with getattr(world.servers, frozen).frozen():
+        froze_at = time.monotonic()
+        await asyncio.sleep(seconds)
+    thawed_at = time.monotonic()
+    await load.acknowledges(20)
+    down_s, up_s = readiness.first(503, after=froze_at), readiness.first(200, after=thawed_at)
+    await load.stop()
+    watching.cancel()
+    with suppress(asyncio.CancelledError):
+        await watching
+    during = load.answers - answers
+    world.report.add(
+        f"F3 {frozen}",
+        frozen_s=seconds,
+        unready_after_s=down_s,
+        ready_again_after_s=up_s,
+        slowest_readiness_answer_s=readiness.slowest_s,
+        slowest_request_s=load.slowest_s,
+        longest_deadline_s=longest_s,
+        answers_meanwhile=dict(during),
+    )
+    await world.settle_and_judge(load, bar=f"F3 {frozen}")
+    assert down_s is not None
+    assert down_s <= 5
+    assert up_s is not None
+    assert up_s <= 5
+    assert during["503"] > 0
+    assert set(during) <= {"200", "201", "409", "503"}
+    assert load.slowest_s <= longest_s + 3
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A tmpfs that is soon full."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=192m", "tmpfs", str(folder)]
+    try:
+        subprocess.run(command, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"a tmpfs cannot be mounted here: {error}")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+async def test_f4_a_full_disk_is_told_and_heals(
+    small_disk: Path, tmp_path: Path, report: Report
+) -> None:
+    with running_servers(tmp_path / "servers", s3_folder=small_disk / "s3") as servers:
+        world = World(servers, tmp_path, report)
+        full = {507} if servers.kind == "minio" else {503, 507}
+        try:
+            await world.serve()
+            await world.make_bucket()
+            async with ClientSession(world.url, headers=AUTHORIZED) as http:
+                kept, answers = await _fill(http)
+                assert answers[-1] in full
+                for key in kept:
+                    async with http.get(f"{BUCKET}/objects/{key}") as response:
+                        assert await response.read() == body_of(key, 7 * MIB)
+                deleted = kept[::2]
+                for key in deleted:
+                    async with http.delete(f"{BUCKET}/objects/{key}") as response:
+                        assert response.status == 204
+                await asyncio.sleep(0.5)
+                swept = await asyncio.to_thread(world._sweep)
+                healed_s = await until(lambda: _put(http, "after", MIB), within_s=30, every_s=0.5)
+            load = Load(lambda: world.url)
+            load.name = "full"
+            world.report.add(
+                "F4",
+                store=servers.kind,
+                answer_when_full=answers[-1],
+                kept_and_readable=len(kept),
+                blobs_deleted=swept["blobs_deleted"],
+                healed_after_s=healed_s,
+            )
+            load.acknowledged = {}
+            async with ClientSession(world.url, headers=AUTHORIZED) as http:
+                for key in kept[1::2]:
+                    async with http.get(f"{BUCKET}/objects/{key}") as response:
+                        assert await response.read() == body_of(key, 7 * MIB)
+            await world.settle_and_judge(load, bar="F4")
+        finally:
+            world.installation.kill_all()
+
+
+async def _fill(http: ClientSession) -> tuple[list[str], list[int]]:
+    """Upload until the store has no room; what was kept, and every status."""
+    kept, answers = [], []
+    for number in range(60):
+        key = f"filling/{number}"
+        async with http.put(
+            f"{BUCKET}/objects/{key}", data=BytesIO(body_of(key, 7 * MIB))
+        ) as response:
+            answers.append(response.status)
+        if answers[-1] != 201:
+            return kept, answers
+        kept.append(key)
+    raise AssertionError("the disk does not get full")
+
+
+async def _put(http: ClientSession, key: str, size: int) -> bool:
+    async with http.put(f"{BUCKET}/objects/{key}", data=BytesIO(body_of(key, size))) as response:
+        return response.status in (200, 201)
+
+
+async def test_f6_slow_down_corrupts_nothing_and_is_not_answered_by_a_storm(world: World) -> None:
+    async with chaos_proxy(world.servers.s3.plan.port) as proxy:
+        await world.serve(S3__ENDPOINT=proxy.url)
+        await world.make_bucket()
+        proxy.requests.clear()
+        proxy.faults.append(Refuse(share=0.3))
+        load = Load(lambda: world.url, pause_s=0.005)
+        load.start()
+        await asyncio.sleep(60 if LONG else 5)
+        await load.stop()
+        sent, retries = sum(proxy.requests.values()), proxy.retries
+        asked = sum(load.answers.values())
+        world.report.add(
+            "F6",
+            s3_requests=sent,
+            refused=proxy.faults[0].met,
+            retries=retries,
+            requests_for_each_wanted=sent / (sent - retries),
+            uploads_refused_share=load.answers["503"] / asked,
+        )
+        assert world.current is not None
+        await asyncio.to_thread(world.current.terminate)
+    await world.settle_and_judge(load, bar="F6")
+    assert sent <= 2 * (sent - retries)
+    assert set(load.answers) <= {"200", "201", "409", "503"}
+    assert load.answers["503"] <= 0.1 * asked
+
+
+async def test_f7_lost_answers_of_complete_and_commit_lose_and_double_nothing(
+    world: World,
+) -> None:
+    servers = world.servers
+    async with (
+        chaos_proxy(servers.s3.plan.port) as s3,
+        chaos_proxy(servers.mongo.plan.port, http=False) as mongo,
+    ):
+        await world.serve(S3__ENDPOINT=s3.url, METADATA__URL=servers.mongo_url(mongo.port))
+        await world.make_bucket()
+        s3.faults.append(DropAnswer(picks=request_line("POST", "uploadId="), share=0.5))
+        mongo.faults.append(DropAnswer(picks=saying(b"commitTransaction"), share=0.3))
+        load = Load(lambda: world.url, workers=8, pause_s=0, sizes=(10, 70_000, 5_500_000))
+        load.start()
+        await load.acknowledges(rounds(60))
+        await load.stop()
+        world.report.add(
+            "F7",
+            completes_unanswered=s3.faults[0].met,
+            commits_unanswered=mongo.faults[0].met,
+            slowest_s=load.slowest_s,
+        )
+        assert s3.faults[0].met > 3
+        assert mongo.faults[0].met > 3
+        assert world.current is not None
+        await asyncio.to_thread(world.current.terminate)
+    await world.settle_and_judge(load, bar="F7")
+
+
+FAIL_POINT = {"configureFailPoint": "failCommand"}
+FAILOVERS: tuple[dict[str, Any], ...] = (
+    {
+        "failCommands": ["commitTransaction"],
+        "errorCode": 10107,
+        "errorLabels": ["RetryableWriteError"],
+    },
+    {"failCommands": ["commitTransaction"], "closeConnection": True},
+    {"failCommands": ["find", "update", "findAndModify", "insert"], "closeConnection": True},
+    {
+        "failCommands": ["find", "update", "findAndModify", "insert"],
+        "errorCode": 189,
+        "errorLabels": ["TransientTransactionError", "RetryableWriteError"],
+    },
+    {"failCommands": ["findAndModify", "update", "commitTransaction"], "errorCode": 91},
+)
+"""What a driver sees of a primary that steps down: an error by its code, or a closed connection."""
+
+
+async def test_f8_failovers_lose_nothing(world: World) -> None:
+    # A real primary tells the driver at once when it is one again; one that only says so to failing
+    # commands does not, so the driver has to ask.
+    polled = f"{world.servers.mongo_url()}&serverMonitoringMode=poll&heartbeatFrequencyMS=500"
+    await world.serve(METADATA__URL=polled)
+    await world.make_bucket()
+    load = Load(lambda: world.url, pause_s=0.005, sizes=(10, 70_000, 300_000, 10, 5_500_000))
+    load.start()
+    failovers = rounds(5, 5)
+    async with world.database() as database:
+        try:
+            for number in range(failovers):
+                await load.acknowledges(5)
+                failing = {"mode": {"times": 25}, "data": FAILOVERS[number % len(FAILOVERS)]}
+                await database.client.admin.command(FAIL_POINT | failing)
+                await asyncio.sleep(5 if LONG else 0.5)
+        finally:
+            await database.client.admin.command(FAIL_POINT | {"mode": "off"})
+    await load.acknowledges(5)
+    await load.stop()
+    world.report.add("F8", failovers=failovers, slowest_s=load.slowest_s)
+    await world.settle_and_judge(load, bar="F8")
+    assert set(load.answers) <= {"200", "201", "409", "503"}
+
+
+async def test_f9_sigterm_ends_within_ten_seconds_and_loses_no_201(world: World) -> None:
+    stops, ended, unfinished = rounds(1, 30), [], 0
+    for number in range(stops):
+        first = await world.serve(HTTP__SHUTDOWN_GRACE_S=10, SWEEP__ENABLED="false")
+        if number == 0:
+            await world.make_bucket()
+            load = Load(lambda: world.url)
+        load.stopping = False
+        load.start()
+        slow = [asyncio.create_task(_trickle(first.url, each)) for each in range(4)]
+        await load.acknowledges(20)
+        began = time.monotonic()
+        stopping = asyncio.create_task(asyncio.to_thread(first.terminate))
+        await asyncio.sleep(0.5)
+        load.stopping = True
+        code = await stopping
+        ended.append(time.monotonic() - began)
+        assert code == 0
+        await load.stop()
+        assert await asyncio.gather(*slow) == [None] * 4
+        unfinished += sum((await world.ledger()).values())
+    world.report.add(
+        "F9", stops=stops, slowest_end_s=max(ended), uploads_left_to_the_sweeper=unfinished
+    )
+    await world.settle_and_judge(load, bar="F9")
+    assert max(ended) <= 10.5
+    assert unfinished == 0
+
+
+async def _trickle(url: str, number: int) -> int | None:
+    """An upload that would never end; its status, or None where the connection was cut."""
+
+    async def drops() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 1000
+            await asyncio.sleep(0.2)
+
+    async with ClientSession(url, headers=AUTHORIZED, timeout=ClientTimeout(total=60)) as http:
+        with suppress(ClientError, ConnectionError):
+            async with http.put(f"{BUCKET}/objects/slow/{number}", data=drops()) as response:
+                return response.status
+    return None
+
+
+CLIENT_FAULTS: tuple[Callable[[], Any], ...] = (
+    lambda: Cut(how="close", after_bytes=200_000, picks=request_line("PUT"), share=0.1),
+    lambda: Cut(how="reset", after_bytes=5_300_000, picks=request_line("PUT"), share=0.1),
+    lambda: Cut(how="half", after_bytes=100_000, picks=request_line("PUT"), share=0.1),
+    lambda: Cut(how="hold", after_bytes=150_000, picks=request_line("PUT"), share=0.1),
+    lambda: DropAnswer(picks=request_line("PUT"), share=0.1),
+)
+STORE_FAULTS: tuple[Callable[[], Any], ...] = (
+    lambda: Cut(how="reset", after_bytes=50_000, picks=request_line("PUT"), share=0.1),
+    lambda: Cut(how="close", way="answer", after_bytes=20, share=0.05),
+    lambda: DropAnswer(share=0.1),
+)
+
+
+async def test_broken_networks_on_both_sides_lose_and_leak_nothing(world: World) -> None:
+    async with chaos_proxy(world.servers.s3.plan.port, seed=3) as s3:
+        process = await world.serve(S3__ENDPOINT=s3.url, S3__REQUEST_TIMEOUT_S=5)
+        await world.make_bucket()
+        async with chaos_proxy(process.port, seed=4) as client:
+            client.faults += [make() for make in CLIENT_FAULTS]
+            s3.faults += [make() for make in STORE_FAULTS]
+            load = Load(lambda: client.url, pause_s=0)
+            load.start()
+            await load.acknowledges(rounds(60))
+            client.faults.clear()
+            await load.stop()
+        world.report.add("network", slowest_s=load.slowest_s)
+        await asyncio.to_thread(process.terminate)
+    await world.settle_and_judge(load, bar="network")
