@@ -34,6 +34,8 @@ from service.workers.scrubber import run_scrubber
 from service.workers.sweeper import run_sweeper
 
 log = structlog.get_logger()
+_TASKS_SHARE = 0.15
+"""Of `http.shutdown_grace_s`, for commits and undos; web/server.py has the rest."""
 
 Opener = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
 
@@ -67,7 +69,8 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
 
 
 async def _drain(runtime: Runtime) -> None:
-    cancelled = await runtime.tasks.drain(runtime.settings.http.shutdown_grace_s)
+    grace_s = runtime.settings.http.shutdown_grace_s * _TASKS_SHARE
+    cancelled = await runtime.tasks.drain(grace_s)
     if cancelled:
         log.warning("tasks_left_to_the_sweeper", count=cancelled)
 

@@ -4,9 +4,9 @@ aiohttp has no timer for a request's head, no cap on connections, and tells brok
 text; `Connection` adds that by overriding three methods of its protocol. A head must be complete
 `http.header_timeout_s` after the connection was made, or after the first bytes of the next request.
 
-End (SIGTERM, SIGINT): readiness says 503, then nothing new is accepted, requests in flight get
-`http.shutdown_grace_s`, what is left is cancelled; then the cleanup contexts run (workers, tasks,
-stores).
+End (SIGTERM, SIGINT): readiness says 503, then nothing new is accepted, requests in flight may end,
+what is left is cancelled; then the cleanup contexts run (workers, tasks, stores). All of it shares
+`http.shutdown_grace_s`.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ log = structlog.get_logger()
 _BACKLOG = 1024
 _LINGERING_S = 3.0
 _MAX_NOTICE_S = 1.0
-"""How long readiness tells the end before connections are refused."""
+"""How long readiness tells the end before connections are refused: a tenth of the grace at most."""
+_REQUESTS_SHARE = 0.75
+"""Of the grace; the rest is for undoing what did not end."""
 
 
 def require_c_parser() -> None:
@@ -100,14 +102,15 @@ class Connection(RequestHandler):
         return await super().finish_response(request, resp, start_time)
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:
-        """The same for the last step of the end: the body gets its share of `timeout` seconds."""
-        started = self._loop.time()
-        if self._receives_body():
+        """The last step of the end: the request gets `timeout` seconds, its body included.
+
+        aiohttp would drop the body at once, and wait for `timeout` a second time before it cancels.
+        """
+        if self._request_in_progress:
             self._handler_waiter = self._loop.create_future()
             await asyncio.wait([self._handler_waiter], timeout=timeout)
             self._handler_waiter = None
-        left_s = None if timeout is None else timeout - (self._loop.time() - started)
-        await super().shutdown(left_s if left_s is None else max(left_s, 0.01))
+        await super().shutdown(0.01)
 
     def _receives_body(self) -> bool:
         return self._request_in_progress and not self._body.is_eof()
@@ -195,8 +198,8 @@ class GuardedServer(web.Server):
 
 class Runner(web.AppRunner):
     def __init__(self, app: web.Application, settings: Settings) -> None:
-        # 0 would mean for ever to aiohttp.
-        super().__init__(app, shutdown_timeout=max(settings.http.shutdown_grace_s, 0.01))
+        requests_s = settings.http.shutdown_grace_s * _REQUESTS_SHARE
+        super().__init__(app, shutdown_timeout=max(requests_s, 0.01))  # 0: for ever to aiohttp
         self._settings = settings
 
     async def _make_server(self) -> web.Server:

@@ -236,6 +236,33 @@ async def test_sigterm_lets_a_request_end_and_refuses_new_ones(start: Start) -> 
         await asyncio.wait_for(serving, 5)
 
 
+async def test_the_end_comes_within_the_grace_whatever_runs(start: Start) -> None:
+    """The notice, what requests get, and what their undos get are shares of one deadline."""
+    reached = asyncio.Event()
+
+    async def never_ends(_: web.Request) -> web.Response:
+        reached.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    settings = make_settings(http=Http(port=0, shutdown_grace_s=2))
+    async with start() as other:
+        routes = (Route("GET", "/waits", never_ends, None),)
+        app = build_app(settings, stores_of(other), routes)
+        urls: asyncio.Queue[str] = asyncio.Queue()
+        serving = asyncio.create_task(server.serve(app, settings, ready=urls.put_nowait))
+        url = await urls.get()
+        async with ClientSession() as session:
+            request = asyncio.create_task(session.get(url + "/waits"))
+            await reached.wait()
+            began = time.monotonic()
+            os.kill(os.getpid(), signal.SIGTERM)
+            await serving
+            assert 1.2 < time.monotonic() - began < 2
+            with pytest.raises(ClientConnectionError):
+                await request
+
+
 def stores_of(service: Service) -> Opener:
     @asynccontextmanager
     async def opener(_settings: Settings) -> AsyncIterator[Runtime]:
