@@ -13,7 +13,13 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from service.errors import Fenced, MediagateError, OutcomeUnknown, StoreUnavailable
+from service.errors import (
+    Fenced,
+    MediagateError,
+    OutcomeUnknown,
+    StoreTimeout,
+    StoreUnavailable,
+)
 from service.model.upload import Completion, Upload, UploadState
 from service.usecases.leases import kept_lease
 from service.usecases.runtime import Runtime
@@ -21,7 +27,8 @@ from service.usecases.store_body import StoredBody, is_whole
 from service.usecases.undo import clear_quietly
 
 COMPLETE_PAUSES_S = (0.2, 1.0)
-"""Before a Complete whose answer was lost is sent again; longer the more parts there are."""
+"""Before a Complete that was refused for now, or whose answer was lost, is sent again; longer the
+more parts there are."""
 _PAUSE_A_PART_S = 0.001
 
 
@@ -100,7 +107,8 @@ class _Ending:
         """MinIO answers NoSuchUpload to a repeated Complete, so a HEAD tells what happened.
 
         Where it tells nothing yet, a store that is slow, or one that never heard of it, gets the
-        same Complete again: it is the same blob either way.
+        same Complete again: it is the same blob either way. So does one that had no time for it: a
+        `SlowDown` now is no reason to let go of all the bytes.
         """
         stored, blobs = self._stored, self._runtime.blobs
         assert stored.multipart_id is not None
@@ -110,13 +118,13 @@ class _Ending:
                 await blobs.complete(
                     stored.blob_key, stored.multipart_id, stored.parts, stored.crc64nvme
                 )
-            except OutcomeUnknown:
-                if await is_whole(
+            except StoreUnavailable as error:
+                if isinstance(error, OutcomeUnknown) and await is_whole(
                     self._runtime, stored.blob_key, stored.size_bytes, stored.crc64nvme
                 ):
                     return
                 pause_s = next(pauses, None)
-                if pause_s is None:
+                if pause_s is None or isinstance(error, StoreTimeout):
                     raise
                 await asyncio.sleep(pause_s + len(stored.parts) * _PAUSE_A_PART_S)
             else:

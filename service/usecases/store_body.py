@@ -7,11 +7,18 @@ crash leaves: keys that all stand in the ledger, which the sweeper removes.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from service.errors import IncompleteBody, OutcomeUnknown, StoreUnavailable, UnsupportedMedia
+from service.errors import (
+    IncompleteBody,
+    OutcomeUnknown,
+    StoreTimeout,
+    StoreUnavailable,
+    UnsupportedMedia,
+)
 from service.model.bucket import Bucket
 from service.model.ids import BlobKey, MultipartId
 from service.model.upload import Part, Upload
@@ -29,7 +36,8 @@ from service.usecases.part_window import PartWindow
 from service.usecases.runtime import Runtime
 from service.usecases.tasks import to_its_end
 
-_FRESH_KEYS = 3
+_CREATE_PAUSES_S = (0.2, 1.0)
+"""Before a CreateMultipartUpload that was refused for now is sent again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,22 +166,26 @@ class BodyStorer:
         """Create the multipart, its id in the ledger before any part.
 
         A lost answer may have made a multipart whose id nobody knows: that key becomes a leftover
-        and the upload goes on under a fresh one.
+        and the upload goes on under a fresh one. A store that has no time now is asked again.
         """
         ledger, ref = self._runtime.metadata.uploads, self._upload.ref
         key = self._upload.intent.blob_key
-        for attempt in range(_FRESH_KEYS):
-            if attempt:
-                key = new_blob_key(self._upload.intent.tenant)
-                await ledger.switch_key(ref, key)
+        for pause_s in (*_CREATE_PAUSES_S, None):
             await self._lease.ensure()
             try:
                 multipart = await to_its_end(self._runtime.blobs.create_multipart(key))
-            except OutcomeUnknown:
+            except StoreUnavailable as error:
+                if pause_s is None or isinstance(error, StoreTimeout):
+                    raise StoreUnavailable("the store opens no multipart upload") from error
+                if isinstance(error, OutcomeUnknown):
+                    key = new_blob_key(self._upload.intent.tenant)
+                    await ledger.switch_key(ref, key)
+                else:
+                    await asyncio.sleep(pause_s)
                 continue
             await ledger.save_multipart(ref, key, multipart)
             return key, multipart
-        raise StoreUnavailable("the store does not say which multipart upload it opened")
+        raise AssertionError("the last attempt returns or raises")
 
     def _checked_end(self) -> dict[str, bytes]:
         came = self._stream.size_bytes

@@ -337,6 +337,54 @@ async def test_lost_answer_of_complete_is_settled_by_head(
         await assert_nothing_left(runtime, blobs, metadata)
 
 
+@pytest.mark.parametrize("operation", ["create_multipart", "complete"])
+async def test_store_that_has_no_time_now_is_asked_again(
+    runtime: Runtime,
+    blobs: FakeBlobStore,
+    metadata: FakeMetadata,
+    put: Put,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: str,
+) -> None:
+    """`SlowDown` for one small request must not cost the client its whole upload."""
+    real, refusals = getattr(blobs, operation), [StoreUnavailable, StoreUnavailable]
+
+    async def busy(*args: object) -> object:
+        if refusals:
+            raise refusals.pop()
+        return await real(*args)
+
+    monkeypatch.setattr(blobs, operation, busy)
+    data = some_bytes(12 * MIB)
+    await put(data)
+    assert await read_back(runtime) == data
+    assert len(blobs.blobs) == 1
+    upload = next(iter(metadata.uploads.uploads.values()))
+    assert not upload.leftovers
+
+
+@pytest.mark.parametrize("operation", ["create_multipart", "complete"])
+async def test_store_that_never_has_time_is_asked_three_times(
+    runtime: Runtime,
+    blobs: FakeBlobStore,
+    metadata: FakeMetadata,
+    put: Put,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: str,
+) -> None:
+    asked: list[str] = []
+
+    async def busy(*_: object) -> None:
+        asked.append(operation)
+        raise StoreUnavailable
+
+    monkeypatch.setattr(blobs, operation, busy)
+    with pytest.raises(StoreUnavailable):
+        await put(some_bytes(12 * MIB))
+    assert len(asked) == 3
+    await assert_nothing_left(runtime, blobs, metadata)
+
+
 async def test_upload_that_was_taken_over_stops_and_says_so(
     runtime: Runtime, blobs: FakeBlobStore, metadata: FakeMetadata, put: Put
 ) -> None:
