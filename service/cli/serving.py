@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import time
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 HEALTH_TIMEOUT_S = 4.0
+SWEEP_RETRY_S = 2.0
+ORPHANED_TRANSACTION_S = 75.0
+"""A process killed in its commit leaves the transaction open, and the upload's document locked,
+until MongoDB ends it (transactionLifetimeLimitSeconds, 60 s): `sweep --once` outlasts that."""
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - compared with, not bound to
 
 Port = Annotated[
@@ -45,7 +50,7 @@ def serve(
 def sweep(
     env_file: EnvFile = None,
     once: Annotated[
-        bool, typer.Option("--once", help="One pass of everything that is due; JSON on stdout.")
+        bool, typer.Option("--once", help="Everything that is due, once; JSON on stdout.")
     ] = False,
 ) -> None:
     """Finish or undo abandoned uploads and delete dead blobs; without --once, for ever."""
@@ -69,7 +74,12 @@ async def _sweep_once(settings: Settings) -> dict[str, int]:
     from service.usecases.sweep import sweep
 
     async with open_runtime(settings) as runtime:
-        return (await sweep(runtime)).as_dict()
+        report = await sweep(runtime)
+        give_up = time.monotonic() + ORPHANED_TRANSACTION_S
+        while report.failed and time.monotonic() < give_up:
+            await asyncio.sleep(SWEEP_RETRY_S)
+            report = report.followed_by(await sweep(runtime))
+        return report.as_dict()
 
 
 @app.command()

@@ -48,6 +48,17 @@ class SweepReport:
     def as_dict(self) -> dict[str, int]:
         return asdict(self)
 
+    def followed_by(self, later: SweepReport) -> SweepReport:
+        """Both passes as one: the work of both, and what the later one found."""
+        return SweepReport(
+            aborted=self.aborted + later.aborted,
+            rolled_forward=self.rolled_forward + later.rolled_forward,
+            blobs_deleted=self.blobs_deleted + later.blobs_deleted,
+            open=later.open,
+            tombstones=later.tombstones,
+            failed=later.failed,
+        )
+
     def work(self) -> dict[str, int]:
         """What this pass did, without the levels that it found."""
         levels = ("open", "tombstones")

@@ -11,6 +11,7 @@ from aiohttp import ClientSession
 
 from service.devstack import Stack
 from tests.e2e.installation import AUTHORIZED, Installation, Process, install
+from tests.e2e.wreck import Wreck, make_wreck
 
 _FIXTURES = {"seaweedfs": "devstack", "minio": "minio_stack"}
 _TIMEOUT_S = 90
@@ -77,3 +78,9 @@ async def bucket(http: ClientSession) -> str:
     async with http.put(path) as response:
         assert response.status == 201
     return path
+
+
+@pytest.fixture(scope="session")
+async def wreck(make_installation: Callable[[], Installation]) -> Wreck:
+    """Made once: what it leaves can be swept only a minute later (see `test_e2e_wreck`)."""
+    return await make_wreck(make_installation())

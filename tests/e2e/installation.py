@@ -26,6 +26,7 @@ ROOT_KEY = "mg_root_for_the_e2e_tests"
 AUTHORIZED = {"Authorization": f"Bearer {ROOT_KEY}"}
 START_TIMEOUT_S = 30
 STOP_TIMEOUT_S = 20
+LEASE_S = 2
 
 
 @dataclass
@@ -123,7 +124,7 @@ class Installation:
             env=self.environment(**settings),
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=110,
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -171,7 +172,7 @@ def install(stack: Stack, folder: Path) -> Installation:
         "HTTP__MAX_DOWNLOAD_S": "60",
         "HTTP__SHUTDOWN_GRACE_S": "5",
         "LIMITS__MAX_OBJECT_BYTES": str(64 << 20),
-        "UPLOADS__LEASE_S": "2",
+        "UPLOADS__LEASE_S": str(LEASE_S),
         "UPLOADS__TOMBSTONE_S": "0",
         "SWEEP__GRACE_S": "61",
         "SWEEP__ENABLED": "false",

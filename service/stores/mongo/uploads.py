@@ -28,11 +28,13 @@ from service.model.upload import (
 from service.stores.mongo.clock import NOW, in_future, insert_timed, literal, read_clock, read_past
 from service.stores.mongo.commit import PARTS, Commit, owned
 from service.stores.mongo.documents import completion_in, intent_in, upload_out
-from service.stores.mongo.driver import Database, Document
+from service.stores.mongo.driver import Database, Document, Session
 from service.stores.mongo.errors import Guard
 from service.stores.mongo.transactions import Transactions
 
 ADMIT_TRIES = 10
+TAKE_OVER_S = 2.0
+"""How long a conflict over an abandoned upload is worth; the next pass of the sweeper is soon."""
 _UNDOABLE = {"$in": [state.value for state in UNDOABLE]}
 _UNFINISHED = {"$in": [state.value for state in UNFINISHED]}
 
@@ -125,12 +127,29 @@ class MongoUploadLedger:
         return upload_out(taken) if taken else None
 
     async def take_over(self, upload: UploadId, owner: str, lease_s: float) -> Upload | None:
+        """In a transaction, which meets a conflict where a plain write would wait.
+
+        A process killed in its commit leaves a transaction open that holds the document until the
+        server ends it (after 60 s; SecantusDB only when it meets another transaction).
+        """
         with self._guard.reading():
             now = await read_clock(self._database)
-        taken = await self._change(
-            {"_id": upload, "state": _UNFINISHED, "lease_until": {"$lt": now}},
-            [{"$set": _new_owner(owner, lease_s)}],
-        )
+        expired = {"_id": upload, "state": _UNFINISHED, "lease_until": {"$lt": now}}
+
+        async def work(session: Session) -> Document | None:
+            taken: Document | None = await self._uploads.find_one_and_update(
+                expired,
+                [{"$set": _new_owner(owner, lease_s)}],
+                return_document=ReturnDocument.AFTER,
+                session=session,
+            )
+            return taken
+
+        async def landed() -> Document | None:
+            with self._guard.reading():
+                return await self._find({"_id": upload, "owner": owner})
+
+        taken = await self._transactions.run(work, landed, deadline_s=TAKE_OVER_S)
         return upload_out(taken) if taken else None
 
     async def finish_undo(self, ref: UploadRef, look_again_s: float) -> None:
