@@ -7,14 +7,18 @@ are read; the part owns them until `release`.
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 
 from service.errors import SlowClient, TooLarge
-from service.usecases.byte_budget import GRAIN_BYTES, ByteBudget, Lane
+from service.usecases.byte_budget import GRAIN_BYTES, QUICK_BYTES_S, ByteBudget, Lane
 from service.usecases.digests import crc64nvme
 
-_RATE_WINDOW_S = 10.0
+RATE_WINDOW_S = 10.0
+LOOK_S = 0.5
+_DOUBT_S = 1.0
 
 
 class FilledPart:
@@ -56,8 +60,8 @@ class PartStream:
     """part_bytes: the planned size of part N (from 1). max_bytes: more raises TooLarge.
 
     declared_size_bytes: lets a short body ask the budget for no more than it needs.
-    min_rate_bytes_s: a slower client raises SlowClient while other uploads wait for the budget;
-    only time spent waiting for the client counts.
+    min_rate_bytes_s: a slower client, or a silent one, raises SlowClient while other uploads wait
+    for the budget; only time spent waiting for the client counts.
     """
 
     def __init__(
@@ -78,6 +82,8 @@ class PartStream:
         self._min_rate = min_rate_bytes_s
         self._rest: memoryview | None = None
         self._number = 0
+        self._waiting_since: float | None = None
+        self._waited_s = 0.0
         self._window_s = 0.0
         self._window_bytes = 0
         self.size_bytes = 0
@@ -91,19 +97,29 @@ class PartStream:
         self._number += 1
         planned = self._part_bytes(self._number)
         lane = self._budget.lane(self._needed(planned))
+        lane.pace_bytes_s = self._pace_bytes_s()
         part = FilledPart(lane)
         try:
-            while part.size_bytes < planned:
-                chunk = await self._next_chunk(lane, part, planned)
-                if chunk is None:
-                    self.ended = True
-                    break
-                self._add(part, chunk, planned)
+            async with asyncio.timeout(None) as patience:
+                with self._watched(lane, patience):
+                    await self._fill(lane, part, planned)
             lane.filled()
-        except BaseException:
+        except BaseException as error:
             part.release()
+            if isinstance(error, TimeoutError) and patience.expired():
+                raise SlowClient(
+                    f"fewer than {self._min_rate} bytes a second while others wait for memory"
+                ) from error
             raise
         return part
+
+    async def _fill(self, lane: Lane, part: FilledPart, planned: int) -> None:
+        while part.size_bytes < planned:
+            chunk = await self._next_chunk(lane, part, planned)
+            if chunk is None:
+                self.ended = True
+                return
+            self._add(part, chunk, planned)
 
     def _needed(self, planned: int) -> int:
         if self._declared is None:
@@ -117,9 +133,9 @@ class PartStream:
             await lane.reserve(part.size_bytes + len(chunk))
             return chunk
         await lane.reserve(min(planned, part.size_bytes + GRAIN_BYTES))
-        began = time.monotonic()
+        self._waiting_since = time.monotonic()
         arrived = await anext(self._body, None)
-        self._watch_rate(time.monotonic() - began, len(arrived) if arrived else 0)
+        self._note_arrival(lane, len(arrived) if arrived else 0)
         if arrived is None:
             return None
         self.size_bytes += len(arrived)
@@ -136,14 +152,51 @@ class PartStream:
         whole = chunk.obj if len(chunk) == len(chunk.obj) else chunk  # type: ignore[arg-type]
         part.append(whole)  # type: ignore[arg-type]
 
-    def _watch_rate(self, waited_s: float, arrived_bytes: int) -> None:
+    def _note_arrival(self, lane: Lane, arrived_bytes: int) -> None:
+        waited_s = self._wait_s()
+        self._waiting_since = None
+        self._waited_s += waited_s
+        if self._window_s >= 2 * RATE_WINDOW_S:
+            self._window_s, self._window_bytes = 0.0, 0
         self._window_s += waited_s
         self._window_bytes += arrived_bytes
-        if self._window_s < _RATE_WINDOW_S:
-            return
-        too_slow = self._window_bytes < self._min_rate * self._window_s
-        self._window_s, self._window_bytes = 0.0, 0
-        if too_slow and self._budget.contended:
-            raise SlowClient(
-                f"fewer than {self._min_rate} bytes a second while others wait for memory"
-            )
+        lane.pace_bytes_s = self._pace_bytes_s()
+
+    def _wait_s(self) -> float:
+        return time.monotonic() - self._waiting_since if self._waiting_since is not None else 0.0
+
+    def _pace_bytes_s(self) -> float:
+        """Over the whole body. Who sent little yet has proved little, however fast it came: many
+        clients that begin and then stall must not come before one that goes on."""
+        return (self.size_bytes + _DOUBT_S * QUICK_BYTES_S) / (self._waited_s + _DOUBT_S)
+
+    @contextmanager
+    def _watched(self, lane: Lane, patience: asyncio.Timeout) -> Iterator[None]:
+        """While others wait for the budget: step aside when it is the client that we wait for, end
+        `patience` when it is too slow.
+
+        By a timer, since a client that sends nothing at all must be noticed too.
+        """
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle
+        waited_s = self._waited_s
+
+        def look() -> None:
+            nonlocal timer, waited_s
+            before_s, waited_s = waited_s, self._waited_s + self._wait_s()
+            if self._budget.contended and waited_s - before_s > LOOK_S / 2:
+                lane.step_aside()
+                if self._is_too_slow():
+                    patience.reschedule(loop.time())
+                    return
+            timer = loop.call_later(LOOK_S, look)
+
+        timer = loop.call_later(LOOK_S, look)
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def _is_too_slow(self) -> bool:
+        window_s = self._window_s + self._wait_s()
+        return window_s >= RATE_WINDOW_S and self._window_bytes < self._min_rate * window_s
