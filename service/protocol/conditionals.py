@@ -61,13 +61,19 @@ def parse_entity_tags(field: str) -> EntityTags:
         match = _TAG.match(text, position)
         if match is None or len(tags) == MAX_TAGS:
             raise Invalid('expected `*` or a list of entity tags such as "abc"')
-        tags.append(EntityTag(match[2], weak=bool(match[1])))
+        tags.append(EntityTag(_octets(match[2]), weak=bool(match[1])))
         position = _skip(text, match.end(), " \t")
         if position < len(text) and text[position] != ",":
             raise Invalid("entity tags must be separated by commas")
     if not tags:
         raise Invalid("an empty list of entity tags")
     return EntityTags(tuple(tags))
+
+
+def _octets(opaque: str) -> str:
+    """Octets that are no UTF-8 come as lone surrogates, which no store takes; no tag of ours has
+    such octets, so all that counts is that they stay different from it."""
+    return opaque.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def _skip(text: str, position: int, chars: str) -> int:

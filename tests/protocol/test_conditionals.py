@@ -54,6 +54,11 @@ def test_any_text_is_a_list_or_refused(text):
     assert tags.any or tags.tags
 
 
+def test_octets_that_are_no_utf_8_do_not_stay_lone_surrogates():
+    (tag,) = parse_entity_tags('"a\udcff"').tags
+    assert tag.opaque.encode("utf-8") != b"a"
+
+
 def test_fields_on_several_lines_are_one_list_and_bad_dates_are_ignored():
     headers = CIMultiDict(
         [
