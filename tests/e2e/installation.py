@@ -81,6 +81,7 @@ class Installation:
     logs: Path
     settings: dict[str, str]
     s3_bucket: str
+    others_multipart_files: set[Path]
     _processes: list[Process] = field(default_factory=list)
 
     def environment(self, **settings: object) -> dict[str, str]:
@@ -154,10 +155,15 @@ class Installation:
             keys += [f"{item['Key']}?" for item in open_ones.get("Uploads", ())]
             return keys
 
-    def multipart_files(self) -> list[Path]:
-        """What is left of multipart uploads in MinIO's own folder, whoever made them."""
-        folder = self.stack.env_file.parent / "minio" / ".minio.sys" / "multipart"
-        return [path for path in folder.rglob("*") if path.is_file()]
+    def multipart_files(self) -> set[Path]:
+        """What is left of multipart uploads in MinIO's own folder since this was installed."""
+        return all_multipart_files(self.stack) - self.others_multipart_files
+
+
+def all_multipart_files(stack: Stack) -> set[Path]:
+    """MinIO names them by a hash, so whose they are cannot be told."""
+    folder = stack.env_file.parent / "minio" / ".minio.sys" / "multipart"
+    return {path for path in folder.rglob("*") if path.is_file()}
 
 
 def install(stack: Stack, folder: Path) -> Installation:
@@ -179,7 +185,7 @@ def install(stack: Stack, folder: Path) -> Installation:
         "TELEMETRY__LOG_FORMAT": "json",
     }
     named = {f"MEDIAGATE_{key}": value for key, value in settings.items()}
-    return Installation(stack, folder, named, name)
+    return Installation(stack, folder, named, name, all_multipart_files(stack))
 
 
 async def eventually(holds: Callable[[], Any], *, within_s: float = 10) -> None:
