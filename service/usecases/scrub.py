@@ -3,8 +3,9 @@
 At `scrub.rate_bytes_s`, in slices, so that no connection waits for the rate; where it was is noted
 every few seconds, in mid-blob too, so a restart goes on from there. A blob counts as damaged when
 two whole readings of it differ from its version, when its size does, or when the store cannot read
-it while it reads others. Its version is marked, the event goes with the mark, and a version whose
-blob is whole again loses the mark. Nothing is deleted: damaged bytes may be all that is left.
+it while it reads others: that is how MinIO (a body that breaks off) and SeaweedFS (no answer) tell
+of a byte that went wrong on their disks. The event goes with the mark, and a version whose blob is
+whole again loses the mark. Nothing is deleted: damaged bytes may be all that is left.
 
 A blob that is not there at all is counted, not marked: that is the auditor's finding, and a service
 that looks at the wrong bucket must not mark everything.
@@ -81,6 +82,7 @@ class _Cycle:
         self._progress = progress
         self._saved_at = time.monotonic()
         self._pace = Pace(runtime.settings.scrub.rate_bytes_s)
+        self._read_well: Claim | None = None
 
     async def run(self) -> None:
         while True:
@@ -127,6 +129,7 @@ class _Cycle:
             if facts.size_bytes != claim.size_bytes:
                 return Verdict.DAMAGED
             if await self._crc_of(claim) == claim.crc64nvme:
+                self._read_well = claim
                 return Verdict.WHOLE
             self._progress = replace(self._progress, reading=None)
             whole = await self._crc_of(claim) == claim.crc64nvme
@@ -165,7 +168,10 @@ class _Cycle:
 
     async def _others_can_be_read(self, besides: Claim) -> bool:
         """Whether it is this blob that the store cannot read, or the store that does not read."""
-        for claim in await self._audits.claims(after="", limit=_OTHERS):
+        others = [] if self._read_well is None else [self._read_well]
+        others += await self._audits.claims(after="", limit=_OTHERS)
+        others += await self._audits.claims(after=besides.blob_key, limit=_OTHERS)
+        for claim in others:
             if claim.dead or claim.size_bytes == 0 or claim.blob_key == besides.blob_key:
                 continue
             try:

@@ -10,8 +10,8 @@ import signal
 import subprocess
 import sysconfig
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -119,16 +119,18 @@ class Installation:
             if process.popen.poll() is None:
                 process.kill()
 
-    def run(self, *arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *arguments: str, exit_code: int = 0, timeout_s: float = 110, **settings: object
+    ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [COMMAND, *arguments],
             env=self.environment(**settings),
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=timeout_s,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == exit_code, done.stdout + done.stderr
         return done
 
     def sweep(self, **settings: object) -> dict[str, int]:
@@ -137,8 +139,9 @@ class Installation:
         report: dict[str, int] = json.loads(self.run("sweep", "--once", **(soon | settings)).stdout)
         return report
 
-    async def store_keys(self) -> list[str]:
-        """Every object in the S3 bucket; the key of each open multipart upload with a `?`."""
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[Any]:
+        """A client of the S3 store, behind the service's back."""
         async with get_session().create_client(
             "s3",
             endpoint_url=self.stack.s3_endpoint,
@@ -147,6 +150,11 @@ class Installation:
             region_name="us-east-1",
             config=AioConfig(s3={"addressing_style": "path"}),
         ) as s3:
+            yield s3
+
+    async def store_keys(self) -> list[str]:
+        """Every object in the S3 bucket; the key of each open multipart upload with a `?`."""
+        async with self.store() as s3:
             keys = []
             async for page in s3.get_paginator("list_objects_v2").paginate(Bucket=self.s3_bucket):
                 keys += [item["Key"] for item in page.get("Contents", ())]
