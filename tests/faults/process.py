@@ -61,6 +61,7 @@ class Mode(StrEnum):
     LATE = "late"  # no answer; done when everything seems settled
     IN_FLIGHT = "in_flight"  # killed with it on its way; done when everything seems settled
     CUT = "cut"  # done, its answer lost, and no store reachable from then on
+    NO_BLOBS = "no_blobs"  # the same, but only the store of bytes is unreachable
     GONE = "gone"  # done, but the client went away meanwhile
     ROLLED_BACK = "rolled_back"  # done on a primary that loses it, no answer
     LAGGING = "lagging"  # done on a primary, no answer; the majority gets it with the next write
@@ -74,6 +75,8 @@ _FATES = {Mode.ROLLED_BACK: Fate.ROLLED_BACK, Mode.LAGGING: Fate.LATE}
 def applies(mode: Mode, effect: str) -> bool:
     if mode in _FATES:
         return not effect.startswith("blobs.")
+    if mode is Mode.NO_BLOBS:
+        return effect.startswith("blobs.")
     return mode is not Mode.READ_BACK or effect in TRANSACTIONS
 
 
@@ -166,7 +169,7 @@ class Process:
         self.effects: list[str] = []
         self.operation: Operation | None = None
         self.alive = True
-        self.unreachable = False
+        self.unreachable: Mode | None = None
         self.swept: SweepReport | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
         self._request: asyncio.Task[Any] | None = None
@@ -224,10 +227,11 @@ class Process:
     def _check(self, call: Call) -> None:
         if not self.alive:
             raise Killed
-        if self.unreachable and call.name in EFFECTS.get(call.port, ()):
-            raise OutcomeUnknown("no store can be reached")
-        if self.unreachable:
-            raise StoreUnavailable("no store can be reached")
+        if self.unreachable is None or not applies(self.unreachable, call.effect):
+            return
+        if call.name in EFFECTS.get(call.port, ()):
+            raise OutcomeUnknown("the store cannot be reached")
+        raise StoreUnavailable("the store cannot be reached")
 
     async def _strike(self, call: Call, mode: Mode) -> Any:
         failed, answer = None, None
@@ -244,6 +248,8 @@ class Process:
             raise failed
         if mode in (Mode.GONE, Mode.READ_BACK):
             return answer
+        if mode in _FATES and call.effect in TRANSACTIONS:
+            return answer  # the store's own word: it reads back what it cannot acknowledge
         raise OutcomeUnknown("the answer was lost")
 
     async def _struck(self, call: Call, mode: Mode) -> Any:
@@ -259,7 +265,8 @@ class Process:
             with replica.lost_answers():
                 return await call.apply()
         answer = await call.apply()
-        self.unreachable = mode is Mode.CUT
+        if mode in (Mode.CUT, Mode.NO_BLOBS):
+            self.unreachable = mode
         if mode is Mode.GONE and self._request is not None:
             self.world.leave(self)
             self._request.cancel()

@@ -106,7 +106,10 @@ class World:
             await asyncio.sleep(0)
 
     async def race(self, moment: str) -> None:
-        """Let the rival run, to its end or side by side, if this is its moment."""
+        """Let the rival run, to its end or side by side, if this is its moment.
+
+        What is on its way while a rival comes and goes arrives then, before any sweeper.
+        """
         rival = self.racers.pop(moment, None)
         if rival is None:
             return
@@ -116,6 +119,8 @@ class World:
         self._racing.append(task)
         if self._order is None:
             await asyncio.wait([task])
+            if moment == "after":
+                await self.deliver_late()
 
     async def finish_races(self) -> None:
         """The rival whose moment never came runs now."""

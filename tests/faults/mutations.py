@@ -1,0 +1,263 @@
+"""Does the crash matrix bite? `python -m tests.faults.mutations [name …]`
+
+Removes one safeguard at a time in a temporary copy, runs the matrix there, and prints a table; the
+exit status is 1 if any mutant survives. Safeguards inside stores/mongo cannot be shown on stores in
+memory: they are removed from the fake that makes the same promise (`stands for` says of which
+file), and tests/contract holds the real one to it.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = ("service", "tests", "setup.cfg", "pyproject.toml")
+LEDGER = "tests/fakes/upload_ledger.py"
+REPLICA = "tests/fakes/replica.py"
+PATIENCE_S = 600
+AT_ONCE = 2
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """changes: (old, new) in `file`, each old exactly once. stands_for: what a fake stands for."""
+
+    name: str
+    file: str
+    changes: tuple[tuple[str, str], ...]
+    stands_for: str = ""
+
+    def apply(self, root: Path) -> None:
+        path = root / self.file
+        text = path.read_text()
+        for old, new in self.changes:
+            if text.count(old) != 1:
+                raise SystemExit(f"{self.name}: {old!r} occurs {text.count(old)} times")
+            text = text.replace(old, new)
+        path.write_text(text)
+
+
+MUTATIONS = (
+    Mutation(
+        "epoch guard",
+        LEDGER,
+        (
+            (
+                "if upload is None or upload.ref != ref or upload.state not in states:",
+                "if upload is None or upload.state not in states:",
+            ),
+        ),
+        "stores/mongo/commit.py, owned()",
+    ),
+    Mutation(
+        "intent before bytes (one PutObject)",
+        "service/usecases/store_body.py",
+        (
+            (
+                "            await self._put(key, part)\n        finally:",
+                "            key = new_blob_key(self._upload.intent.tenant)\n"
+                "            await self._put(key, part)\n"
+                "            ledger = self._runtime.metadata.uploads\n"
+                "            await ledger.switch_key(self._upload.ref, key)\n        finally:",
+            ),
+        ),
+    ),
+    Mutation(
+        "intent before bytes (multipart)",
+        "service/usecases/store_body.py",
+        (
+            (
+                "                await ledger.switch_key(ref, key)\n            await self._lease",
+                "                pass\n            await self._lease",
+            ),
+            (
+                "            await ledger.save_multipart(ref, key, multipart)\n",
+                "            if attempt:\n"
+                "                await ledger.switch_key(ref, key)\n"
+                "            await ledger.save_multipart(ref, key, multipart)\n",
+            ),
+        ),
+    ),
+    Mutation(
+        "HEAD after an ambiguous Complete: taken for a no",
+        "service/usecases/commit_upload.py",
+        (
+            (
+                "                if await is_whole(\n"
+                "                    self._runtime, stored.blob_key, stored.size_bytes, "
+                "stored.crc64nvme\n"
+                "                ):\n",
+                "                if False:\n",
+            ),
+        ),
+    ),
+    Mutation(
+        "HEAD after an ambiguous Complete: taken for a yes",
+        "service/usecases/commit_upload.py",
+        (
+            (
+                "                if await is_whole(\n"
+                "                    self._runtime, stored.blob_key, stored.size_bytes, "
+                "stored.crc64nvme\n"
+                "                ):\n",
+                "                if True:\n",
+            ),
+        ),
+    ),
+    Mutation(
+        "read-back after an ambiguous commit: none, taken for a no",
+        REPLICA,
+        (("        found = landed(self.majority)\n", "        found = None\n"),),
+        "stores/mongo/transactions.py, _read_back()",
+    ),
+    Mutation(
+        "read-back after an ambiguous commit: not by majority",
+        REPLICA,
+        (("        found = landed(self.majority)\n", "        found = landed(self.local)\n"),),
+        "stores/mongo/transactions.py, _read_back()",
+    ),
+    Mutation(
+        "read-back of an upload that others settled",
+        "service/usecases/commit_upload.py",
+        (
+            (
+                "            return await self._settled_by_others(error)\n",
+                "            raise error\n",
+            ),
+        ),
+    ),
+    Mutation(
+        "the step to `undoing`: after the bytes, not before",
+        "service/usecases/undo.py",
+        (
+            (
+                "    upload = await runtime.metadata.uploads.begin_undo"
+                "(ref, runtime.settings.uploads.lease_s)\n",
+                "    found = await runtime.metadata.uploads.get(ref.id)\n"
+                "    assert found is not None\n"
+                "    await remove_blobs(runtime, found.keys)\n"
+                "    upload = await runtime.metadata.uploads.begin_undo"
+                "(ref, runtime.settings.uploads.lease_s)\n",
+            ),
+        ),
+    ),
+    Mutation(
+        "the step to `undoing`: an error told without it",
+        "service/usecases/commit_upload.py",
+        (
+            (
+                "        ref = self._upload.ref\n        try:\n",
+                "        ref = self._upload.ref\n        if error:\n            raise error\n"
+                "        try:\n",
+            ),
+        ),
+    ),
+    Mutation(
+        "second look of the tombstone",
+        "service/usecases/sweep.py",
+        (
+            (
+                "            await remove_blobs(runtime, upload.keys)\n",
+                "",
+            ),
+        ),
+    ),
+    Mutation(
+        "second look of the leftovers",
+        "service/usecases/sweep.py",
+        (
+            (
+                "again = runtime.settings.uploads.tombstone_s if upload.looks == 0 else None",
+                "again = None",
+            ),
+        ),
+    ),
+    Mutation(
+        "preconditions inside the transaction",
+        LEDGER,
+        (("        intent.preconditions.check_write(latest)\n", ""),),
+        "stores/mongo/commit.py, _check()",
+    ),
+    Mutation(
+        "nothing newer, when rolled forward",
+        "service/usecases/sweep.py",
+        (("            base_seq=completion.base_seq,\n", ""),),
+    ),
+    Mutation(
+        "nothing newer, when the client is gone",
+        "service/usecases/commit_upload.py",
+        (("base_seq=completion.base_seq if self._abandoned else None", "base_seq=None"),),
+    ),
+    Mutation(
+        "uploads fenced before a bucket goes",
+        "service/usecases/delete_bucket.py",
+        (("    await _fence_uploads(runtime, bucket)\n", ""),),
+    ),
+    Mutation(
+        "grace of dead versions",
+        "service/usecases/sweep.py",
+        (("versions.dead(older_than_s=grace_s,", "versions.dead(older_than_s=0,"),),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    red: bool
+    first: str
+
+
+def judge(mutation: Mutation | None) -> Verdict:
+    """Run the matrix on a copy, changed or not, until its first failure."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        root = Path(folder)
+        for name in COPIED:
+            source = ROOT / name
+            if source.is_dir():
+                ignored = shutil.ignore_patterns("__pycache__")
+                shutil.copytree(source, root / name, ignore=ignored)
+            else:
+                shutil.copy(source, root / name)
+        if mutation is not None:
+            mutation.apply(root)
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=short"]
+        command += ["-p", "no:cacheprovider", "--timeout=60", "tests/faults/test_crash_matrix.py"]
+        done = subprocess.run(
+            command, cwd=root, capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
+    if done.returncode not in (0, 1):
+        raise SystemExit(f"the matrix did not run:\n{done.stdout}{done.stderr}")
+    found = re.search(r"^(\S+/\d+/\S+ \(\S+\))\n +(.*)$", done.stdout, re.MULTILINE)
+    if done.returncode == 1 and found is None:
+        raise SystemExit(f"{mutation}: red, but not for a broken promise:\n{done.stdout[-3000:]}")
+    return Verdict(done.returncode == 1, f"{found[1]}: {found[2]}" if found else "")
+
+
+def main(names: list[str]) -> int:
+    chosen = [m for m in MUTATIONS if not names or any(name in m.name for name in names)]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        untouched, *verdicts = pool.map(judge, [None, *chosen])
+    if untouched.red:
+        print(f"the matrix is red without any mutation: {untouched.first}")
+        return 1
+    for mutation, verdict in zip(chosen, verdicts, strict=True):
+        where = (
+            f"{mutation.file} for {mutation.stands_for}" if mutation.stands_for else mutation.file
+        )
+        print(f"{'red     ' if verdict.red else 'SURVIVES'}  {mutation.name}\n          {where}")
+        if verdict.red:
+            print(f"          {verdict.first}")
+    survivors = sum(not verdict.red for verdict in verdicts)
+    print(f"{len(verdicts) - survivors} of {len(verdicts)} mutants are found out")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
