@@ -154,7 +154,8 @@ MUTATIONS = (
         (
             (
                 "        ref = self._upload.ref\n        try:\n",
-                "        ref = self._upload.ref\n        if error:\n            raise error\n"
+                "        ref = self._upload.ref\n"
+                "        if not isinstance(error, Fenced):\n            raise error\n"
                 "        try:\n",
             ),
         ),

@@ -12,12 +12,14 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from inspect import iscoroutinefunction
 
 import pytest
 
+from service.stores.ports import BlobStore, BucketStore, UploadLedger, VersionIndex
 from tests.faults.history import Kind, Outcome
 from tests.faults.invariants import check, check_reads, made_by
-from tests.faults.process import KILLS, Fault, Mode, Process, applies
+from tests.faults.process import EFFECTS, KILLS, READS, Fault, Mode, Process, applies
 from tests.faults.recovery import clean, settle
 from tests.faults.stories import RIVALS, STORIES, Story
 from tests.faults.world import World
@@ -131,3 +133,17 @@ def test_every_effect(story: str, mode: Mode, rival: str) -> None:
         pytest.skip(f"not {ONLY}")
     if failures:
         pytest.fail("\n" + "\n".join(failures), pytrace=False)
+
+
+@pytest.mark.parametrize(
+    ("port", "protocol"),
+    [
+        ("blobs", BlobStore),
+        ("versions", VersionIndex),
+        ("uploads", UploadLedger),
+        ("buckets", BucketStore),
+    ],
+)
+def test_every_method_of_a_port_is_an_effect_or_a_read(port: str, protocol: type) -> None:
+    methods = {name for name, found in vars(protocol).items() if iscoroutinefunction(found)}
+    assert methods == EFFECTS[port] | READS[port]
