@@ -211,9 +211,32 @@ async def test_an_overwrite_between_the_two_lists_is_no_drift(
             await sweep(runtime)
         return found
 
+    async def fresh(prefix: str, *, after: str, limit: int) -> object:
+        while old.version.blob_key in blobs.blobs:
+            await asyncio.sleep(0)
+        return await scan(prefix, after=after, limit=limit)
+
+    scan = blobs.scan
     monkeypatch.setattr(metadata.audits, "claims", stale)
+    monkeypatch.setattr(blobs, "scan", fresh)
     assert await drift(runtime) == {}
-    assert old.version.blob_key not in blobs.blobs
+
+
+async def test_what_the_sweeper_removes_between_the_two_lists_is_no_drift(
+    runtime: Runtime, metadata: FakeMetadata, blobs: FakeBlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await strays(blobs)
+    await blobs.create_multipart(new_blob_key(DEFAULT_TENANT))
+    metadata.clock.advance(LATER_S)
+    owed = metadata.audits.owed
+
+    async def removed_meanwhile(keys: set[BlobKey]) -> set[BlobKey]:
+        blobs.blobs.clear()
+        blobs.multiparts.clear()
+        return await owed(keys)
+
+    monkeypatch.setattr(metadata.audits, "owed", removed_meanwhile)
+    assert await drift(runtime) == {}
 
 
 async def test_blobs_of_dead_versions_and_of_tombstones_are_no_strays(
