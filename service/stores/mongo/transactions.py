@@ -18,7 +18,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import pymongo
@@ -75,10 +76,14 @@ class Transactions:
 
     A session must not go back to the driver's pool while a thread still uses it, so a cancelled
     caller waits for the run that it began; `drain` waits for those whose caller would not.
+
+    Those that met a conflict run again one by one: thirty writers of one key would otherwise abort
+    each other until their deadlines.
     """
 
     def __init__(self, client: Client) -> None:
         self._client = client
+        self._reruns = asyncio.Lock()
         self._running: set[asyncio.Task[object]] = set()
 
     async def run(
@@ -124,7 +129,10 @@ class Transactions:
         attempt = 0
         while True:
             try:
-                return await self._once(work, deadline)
+                if attempt == 0:
+                    return await self._once(work, deadline)
+                async with self._turn(deadline):
+                    return await self._once(work, deadline)
             except _Again as exc:
                 if deadline.passed() or deadline.abandoned:
                     raise StoreUnavailable("a conflict did not end in time") from exc.__cause__
@@ -138,6 +146,18 @@ class Transactions:
                     raise StoreUnavailable("a commit failed until the end") from exc.__cause__
             await _pause(attempt)
             attempt += 1
+
+    @asynccontextmanager
+    async def _turn(self, deadline: _Deadline) -> AsyncIterator[None]:
+        try:
+            async with asyncio.timeout(deadline.left_s()):
+                await self._reruns.acquire()
+        except TimeoutError as exc:
+            raise _Again from exc
+        try:
+            yield
+        finally:
+            self._reruns.release()
 
     @staticmethod
     async def _read_back(

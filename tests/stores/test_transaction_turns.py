@@ -1,0 +1,83 @@
+"""Many writers of one document in one process; no server is needed for what is shown here."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from pymongo.errors import OperationFailure
+
+from service.errors import StoreUnavailable
+from service.stores.mongo.errors import WRITE_CONFLICT
+from service.stores.mongo.transactions import Transactions
+
+
+class Document:
+    """Two transactions that overlap on it both meet a conflict, as cautious servers do it."""
+
+    def __init__(self) -> None:
+        self.writers = 0
+        self.value = 0
+
+    async def add_one(self, _session: object) -> int:
+        self.writers += 1
+        try:
+            await asyncio.sleep(0.01)
+            if self.writers > 1:
+                raise OperationFailure("WriteConflict", WRITE_CONFLICT)
+            self.value += 1
+            return self.value
+        finally:
+            self.writers -= 1
+
+
+class Session:
+    async def __aenter__(self) -> Session:
+        return self
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    def start_transaction(self, **_: object) -> None: ...
+
+    async def commit_transaction(self) -> None: ...
+
+    async def abort_transaction(self) -> None: ...
+
+
+class Client:
+    async def start_session(self) -> Session:
+        return Session()
+
+
+async def nothing() -> None:
+    return None
+
+
+def run(transactions: Transactions, document: Document, deadline_s: float) -> Any:
+    return transactions.run(document.add_one, nothing, deadline_s=deadline_s)
+
+
+async def test_writers_that_abort_each_other_all_get_through() -> None:
+    transactions, document = Transactions(Client()), Document()  # type: ignore[arg-type]
+    found = await asyncio.gather(*(run(transactions, document, 4) for _ in range(60)))
+    assert sorted(found) == list(range(1, 61))
+
+
+async def test_waiting_for_a_turn_ends_with_the_deadline() -> None:
+    transactions, document = Transactions(Client()), Document()  # type: ignore[arg-type]
+    document.writers = 1  # somebody elsewhere who never ends
+    tries = [run(transactions, document, 0.3) for _ in range(10)]
+    async with asyncio.timeout(2):
+        found = await asyncio.gather(*tries, return_exceptions=True)
+    assert all(isinstance(error, StoreUnavailable) for error in found)
+
+
+async def test_cancelled_while_waiting_for_a_turn_it_blocks_nobody() -> None:
+    transactions, document = Transactions(Client()), Document()  # type: ignore[arg-type]
+    tasks = [asyncio.create_task(run(transactions, document, 4)) for _ in range(20)]
+    await asyncio.sleep(0.03)
+    for task in tasks[::2]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert await run(transactions, document, 1)
+    await transactions.drain()
