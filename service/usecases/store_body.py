@@ -8,6 +8,7 @@ crash leaves: keys that all stand in the ledger, which the sweeper removes.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -166,16 +167,19 @@ class BodyStorer:
         """Create the multipart, its id in the ledger before any part.
 
         A lost answer may have made a multipart whose id nobody knows: that key becomes a leftover
-        and the upload goes on under a fresh one. A store that has no time now is asked again.
+        and the upload goes on under a fresh one. A store that has no time now is asked again, one
+        that lets `s3.request_timeout_s` pass is not.
         """
         ledger, ref = self._runtime.metadata.uploads, self._upload.ref
         key = self._upload.intent.blob_key
+        give_up_at = time.monotonic() + self._runtime.settings.s3.request_timeout_s
         for pause_s in (*_CREATE_PAUSES_S, None):
             await self._lease.ensure()
             try:
                 multipart = await to_its_end(self._runtime.blobs.create_multipart(key))
             except StoreUnavailable as error:
-                if pause_s is None or isinstance(error, StoreTimeout):
+                late = time.monotonic() >= give_up_at
+                if pause_s is None or late or isinstance(error, StoreTimeout):
                     raise StoreUnavailable("the store opens no multipart upload") from error
                 if isinstance(error, OutcomeUnknown):
                     key = new_blob_key(self._upload.intent.tenant)

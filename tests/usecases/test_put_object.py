@@ -308,6 +308,31 @@ async def test_lost_answer_of_create_multipart_goes_on_under_a_fresh_key(
     assert [used.blob_key for used in upload.leftovers] == lost
 
 
+async def test_store_that_answers_no_create_is_given_up_after_one_timeout(
+    runtime: Runtime,
+    blobs: FakeBlobStore,
+    metadata: FakeMetadata,
+    put: Put,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[BlobKey] = []
+    timeout_s = 0.1
+    s3 = runtime.settings.s3.model_copy(update={"request_timeout_s": timeout_s})
+    settings = runtime.settings.model_copy(update={"s3": s3})
+
+    async def silent(key: BlobKey) -> MultipartId:
+        asked.append(key)
+        await asyncio.sleep(timeout_s)
+        raise OutcomeUnknown
+
+    monkeypatch.setattr(blobs, "create_multipart", silent)
+    object.__setattr__(runtime, "settings", settings)
+    with pytest.raises(StoreUnavailable):
+        await put(some_bytes(12 * MIB))
+    assert len(asked) == 1
+    await assert_nothing_left(runtime, blobs, metadata)
+
+
 @pytest.mark.parametrize("applied", [True, False])
 async def test_lost_answer_of_complete_is_settled_by_head(
     runtime: Runtime,
