@@ -26,8 +26,8 @@ from tests.faults.world import (
 )
 
 KEY = "a"
-LARGE = 7 * PART_BYTES
-"""Bytes of a multipart: three parts where the length is known, seven where it is not."""
+LARGE = 4 * PART_BYTES
+"""Bytes of a multipart: two parts where the length is known, four where it is not."""
 CREATE_ONLY = Preconditions(if_none_match=EntityTags(any=True))
 RETRY = Idempotency("somebody", "once", 0, "the same")
 CLOCKS_APART_S = 300

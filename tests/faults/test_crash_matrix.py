@@ -24,6 +24,7 @@ from tests.faults.recovery import clean, settle
 from tests.faults.stories import RIVALS, STORIES, Story
 from tests.faults.world import World
 
+pytestmark = pytest.mark.timeout(60)  # two seconds, but not on a busy machine
 BY_NAME = {story.name: story for story in STORIES}
 DIALECTS = {"once": False, "again": True}
 ONLY = os.environ.get("MATRIX_CASE")
@@ -95,13 +96,14 @@ def effects_of(story: Story) -> tuple[str, ...]:
 
 
 def moments_of(mode: Mode, rival: str) -> tuple[str, ...]:
-    """Nothing follows a death, so there is nothing to mix with, nor an after to an effect that
-    never was."""
+    """A process that is dead or cut off does nothing more, so there is nothing to mix with, nor
+    is there an after to an effect that never was."""
     if RIVALS[rival] is None:
         return ("",)
     if mode is Mode.BEFORE:
         return ("before",)
-    return ("before", "after") if mode in KILLS else ("before", "after", "mixed")
+    silent = mode in KILLS or mode is Mode.CUT
+    return ("before", "after") if silent else ("before", "after", "mixed")
 
 
 def cases_of(story: Story, mode: Mode, rival: str) -> Iterator[Case]:
