@@ -2,6 +2,7 @@
 PORT ?= 8080
 DATA ?= .dev
 S3 ?= seaweedfs
+N ?= 30
 ARGS ?=
 
 SUPPORTED = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -18,12 +19,12 @@ TOOLS_PATH := $(BIN):$(PATH):$(HOME)/go/bin:/usr/local/go/bin
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help run stack test lint audit minio clean
+.PHONY: help run stack test faults lint audit minio clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
 	@echo
-	@echo "PORT=$(PORT)  DATA=$(DATA)  S3=$(S3) (or minio)  ARGS= for pytest"
+	@echo "PORT=$(PORT)  DATA=$(DATA)  S3=$(S3) (or minio)  N=$(N) for faults  ARGS= for pytest"
 
 run: $(RUNTIME) ## the service and its servers on this machine, data in DATA
 	@exec env PATH="$(TOOLS_PATH)" $(BIN)/mediagate dev --data "$(DATA)" --port "$(PORT)" --s3 "$(S3)" --die-with-parent
@@ -33,6 +34,11 @@ stack: $(RUNTIME) ## only the two servers; then: mediagate serve --env-file DATA
 
 test: $(DEVELOPMENT) ## all tests, on real servers (ARGS="-k name" for some)
 	@PATH="$(TOOLS_PATH)" $(BIN)/python -m pytest $(ARGS)
+
+faults: $(DEVELOPMENT) ## kill, freeze, fill up and lie to real processes, N rounds; report in DATA/faults.md
+	@PATH="$(TOOLS_PATH)" MEDIAGATE_TEST_FAULTS_N="$(N)" \
+		MEDIAGATE_TEST_FAULTS_REPORT="$(abspath $(DATA))/faults" \
+		$(BIN)/python -m pytest tests/faults/test_real_faults.py $(ARGS)
 
 lint: $(DEVELOPMENT) ## style, types, layers, dependencies, Dockerfile, compose file
 	$(BIN)/ruff check

@@ -38,7 +38,7 @@ _BACKLOG = 1024
 _LINGERING_S = 3.0
 _MAX_NOTICE_S = 1.0
 """How long readiness tells the end before connections are refused: a tenth of the grace at most."""
-_REQUESTS_SHARE = 0.75
+_REQUESTS_SHARE = 0.7
 """Of the grace; the rest is for undoing what did not end."""
 
 

@@ -27,6 +27,7 @@ SIZES = (10, 70_000, 300_000, 40_000, 1 * MIB, PART_BYTES + 500_000)
 """The last one is a multipart upload of two parts."""
 PIECE_BYTES = 128 << 10
 GIVE_UP_S = 120.0
+_READS_AT_ONCE = 8
 _BLOCK = random.Random(7).randbytes(16 * MIB)
 
 
@@ -175,7 +176,7 @@ class Verdict:
         return not (self.lost or self.wrong or self.strange)
 
 
-async def judge(url: str, load: Load, *, at_once: int = 8) -> Verdict:
+async def judge(url: str, load: Load) -> Verdict:
     """Read everything back through the service."""
     verdict = Verdict()
     async with ClientSession(url, headers=AUTHORIZED) as http:
@@ -183,7 +184,7 @@ async def judge(url: str, load: Load, *, at_once: int = 8) -> Verdict:
         verdict.listed = len(present)
         verdict.lost = sorted(set(load.acknowledged) - present)
         verdict.strange = sorted(present - set(load.possible))
-        gate = asyncio.Semaphore(at_once)
+        gate = asyncio.Semaphore(_READS_AT_ONCE)
 
         async def check(key: str) -> None:
             async with gate, http.get(f"{BUCKET}/objects/{key}") as response:
