@@ -52,6 +52,7 @@ class S3(_Group):
     connect_timeout_s: float = Field(5, gt=0)
     request_timeout_s: float = Field(30, gt=0)
     max_connections: int = Field(128, ge=1)
+    max_downloads: int = Field(2_000, ge=1)
 
 
 class Metadata(_Group):

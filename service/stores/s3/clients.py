@@ -1,7 +1,7 @@
 """The S3 clients of a process: one session, three connection pools.
 
     reads    GetObject. A slow reader holds its connection for as long as it likes, so readers have
-             a pool of their own and cannot starve anybody else.
+             a pool of their own (`s3.max_downloads`) and cannot starve anybody else.
     writes   PutObject, UploadPart and every short idempotent call.
     once     CreateMultipartUpload and CompleteMultipartUpload: one attempt, no replay, because a
              second Create makes a second multipart, and a second Complete meets NoSuchUpload on
@@ -40,7 +40,7 @@ async def open_clients(settings: S3) -> Clients:
     session = get_session()
     async with AsyncExitStack() as stack:
 
-        async def client(attempts: int) -> Any:
+        async def client(attempts: int, connections: int = settings.max_connections) -> Any:
             return await stack.enter_async_context(
                 session.create_client(
                     "s3",
@@ -48,18 +48,22 @@ async def open_clients(settings: S3) -> Clients:
                     region_name=settings.region,
                     aws_access_key_id=settings.access_key,
                     aws_secret_access_key=settings.secret_key.get_secret_value(),
-                    config=_config(settings, attempts),
+                    config=_config(settings, attempts, connections),
                 )
             )
 
-        reads, writes, once = await client(3), await client(3), await client(1)
+        reads, writes, once = (
+            await client(3, settings.max_downloads),
+            await client(3),
+            await client(1),
+        )
         return Clients(reads, writes, once, stack.pop_all())
 
 
-def _config(settings: S3, attempts: int) -> AioConfig:
+def _config(settings: S3, attempts: int, connections: int) -> AioConfig:
     return AioConfig(
         signature_version="s3v4",
-        max_pool_connections=settings.max_connections,
+        max_pool_connections=connections,
         connect_timeout=settings.connect_timeout_s,
         read_timeout=settings.request_timeout_s,
         s3={"addressing_style": "path", "payload_signing_enabled": False},
