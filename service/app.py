@@ -30,6 +30,7 @@ from service.web.middleware import observe, stamp, tell_problems
 from service.web.routes import ROUTES, Route, add_routes
 from service.web.state import AUTHENTICATOR, READINESS, RUNTIME
 from service.workers.auditor import run_auditor
+from service.workers.publisher import run_publisher
 from service.workers.scrubber import run_scrubber
 from service.workers.sweeper import run_sweeper
 
@@ -41,7 +42,7 @@ Opener = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
+async def open_runtime(settings: Settings, *, rebuilding: bool = False) -> AsyncIterator[Runtime]:
     """Stores that answer, with their bucket and indexes; closed at the end, tasks first.
 
     Raises StoreUnavailable where a store does not answer, SchemaMismatch.
@@ -50,7 +51,7 @@ async def open_runtime(settings: Settings) -> AsyncIterator[Runtime]:
     async with AsyncExitStack() as stack:
         metadata = open_metadata(settings.metadata)
         stack.push_async_callback(metadata.close)
-        await metadata.start()
+        await metadata.start(rebuilding=rebuilding)
         blobs = await open_blob_store(settings.s3)
         stack.push_async_callback(blobs.close)
         await blobs.ensure_bucket()
@@ -109,6 +110,7 @@ async def _workers(app: web.Application) -> AsyncIterator[None]:
         (settings.sweep.enabled, run_sweeper),
         (settings.audit.enabled, run_auditor),
         (settings.scrub.enabled, run_scrubber),
+        (settings.journal.enabled, run_publisher),
     ]
     workers = [
         asyncio.create_task(run(runtime), name=run.__name__) for enabled, run in loops if enabled

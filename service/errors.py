@@ -33,7 +33,8 @@
     │   └── Fenced                 another owner took this upload over
     ├── SchemaMismatch             the database was written by another release
     ├── StoreRefused               the store will never do what we asked (internal)
-    └── BlobMissing                metadata names a blob that the store does not have (internal)
+    ├── BlobMissing                metadata names a blob that the store does not have (internal)
+    └── JournalDamaged             a journal object is not what was written (internal)
 
 `code` is stable and part of the API; `detail` is for people; `extras` are facts for programs.
 """
@@ -226,3 +227,8 @@ class StoreRefused(MediagateError):
 class BlobMissing(MediagateError):
     code = "internal"
     title = "The bytes of this version are missing"
+
+
+class JournalDamaged(MediagateError):
+    code = "internal"
+    title = "A journal object is damaged"

@@ -93,6 +93,14 @@ class Scrub(_Group):
     rate_bytes_s: int = Field(8 * MIB, ge=1)
 
 
+class Journal(_Group):
+    enabled: bool = True
+    interval_s: float = Field(5, gt=0, le=5)
+    batch: int = Field(500, ge=1, le=10_000)
+    compact_interval_s: float = Field(300, gt=0)
+    retention_s: float = Field(24 * 3600, ge=3600)
+
+
 class Limits(_Group):
     byte_budget_bytes: int = Field(256 * MIB, ge=16 * MIB)
     max_object_bytes: int = Field(5 * TIB, ge=1)
@@ -177,6 +185,7 @@ class Settings(BaseSettings):
     sweep: Sweep = Sweep()
     audit: Audit = Audit()
     scrub: Scrub = Scrub()
+    journal: Journal = Journal()
     limits: Limits = Limits()
     auth: Auth = Auth()
     telemetry: Telemetry = Telemetry()

@@ -1,7 +1,8 @@
 """The command `mediagate`.
 
 One module per family of commands, each with a `typer` app of its own that is merged here:
-`serving` (serve, sweep, health), `auditing` (audit, scrub), `stacks` (dev, stack),
+`serving` (serve, sweep, health), `auditing` (audit, scrub), `backups` (backup, rebuild),
+`stacks` (dev, stack),
 `administration` (init, migrate, config), `keys` (key create, ls, revoke), `transfers` (put, get),
 `objects` (ls, stat, rm). Whatever is slow to import is imported inside the commands, so that
 `--help` and the small ones are quick. The top layer: it may import everything.
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import typer
 
-from service.cli import administration, auditing, keys, objects, serving, stacks, transfers
+from service.cli import administration, auditing, backups, keys, objects, serving, stacks, transfers
 from service.cli.failures import TellingGroup
 
 app = typer.Typer(
@@ -22,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _family in (serving, auditing, stacks, administration, transfers, objects):
+for _family in (serving, auditing, backups, stacks, administration, transfers, objects):
     app.add_typer(_family.app)
 app.add_typer(keys.app, name="key")
 

@@ -96,6 +96,26 @@ class Metrics:
         self.scrubbed_bytes = Counter(
             "mediagate_scrubbed_bytes", "Bytes that it read back", registry=registry
         )
+        self.journal_lag_seconds = Gauge(
+            "mediagate_journal_lag_seconds",
+            "Age of the oldest event that the journal has not got, as of the last look",
+            registry=registry,
+        )
+        self.journal_pending = Gauge(
+            "mediagate_journal_pending_events",
+            "Events that the journal has not got, as of the last look",
+            registry=registry,
+        )
+        self.journal_published = Counter(
+            "mediagate_journal_published_events",
+            "Events that the publisher of this process took to the journal",
+            registry=registry,
+        )
+        self.journal_objects = Gauge(
+            "mediagate_journal_objects",
+            "Objects of the journal, as of the last compaction of this process",
+            registry=registry,
+        )
         self.store_seconds = Histogram(
             "mediagate_store_duration_seconds",
             "Calls to the stores, errors included",
