@@ -153,7 +153,7 @@ class Installation:
             yield s3
 
     async def store_keys(self) -> list[str]:
-        """Every object in the S3 bucket; the key of each open multipart upload with a `?`."""
+        """Every object in the S3 bucket but the journal; each open multipart's key with a `?`."""
         async with self.store() as s3:
             keys = []
             async for page in s3.get_paginator("list_objects_v2").paginate(Bucket=self.s3_bucket):
@@ -161,7 +161,7 @@ class Installation:
             # On MinIO this shows only what it remembers; `multipart_files` looks for the rest.
             open_ones = await s3.list_multipart_uploads(Bucket=self.s3_bucket)
             keys += [f"{item['Key']}?" for item in open_ones.get("Uploads", ())]
-            return keys
+            return [key for key in keys if not key.startswith("journal/")]
 
     def multipart_files(self) -> set[Path]:
         """What is left of multipart uploads in MinIO's own folder since this was installed."""
