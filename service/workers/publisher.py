@@ -20,7 +20,7 @@ from service.usecases.publish_events import (
 from service.usecases.runtime import Runtime
 
 LEASE_INTERVALS = 2
-FAREWELL_S = 5.0
+FAREWELL_S = 2.0
 log = structlog.get_logger()
 
 

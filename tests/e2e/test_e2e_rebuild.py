@@ -66,7 +66,7 @@ async def fill(process: Process) -> tuple[dict[str, str], dict[str, str]]:
     large = random.Random(1).randbytes(12 * MIB)
     facts = {
         "Content-Type": "video/mp4",
-        "X-Meta-Title": "Ein Stück",
+        "X-Meta-Title": "UTF-8''Ein%20St%C3%BCck",
         "X-Tags": "a=b&c=d",
         "Content-Disposition": 'attachment; filename="one.mp4"',
         "Want-Repr-Digest": "sha-256=1",

@@ -123,14 +123,15 @@ class Servers:
         return pymongo.AsyncMongoClient(self.mongo_url())[name]
 
     def blobs_in_folder(self, bucket: str) -> list[str] | None:
-        """Keys of the blobs as they lie in MinIO's folder; None on SeaweedFS, which has volumes.
+        """Keys as they lie in MinIO's folder; None on SeaweedFS, which has volumes.
 
-        Each object is a folder that holds an `xl.meta`.
+        Each object is a folder that holds an `xl.meta`. The journal is left out.
         """
         if self.kind != "minio":
             return None
         root = self.s3_folder / bucket
-        return sorted(str(path.parent.relative_to(root)) for path in root.rglob("xl.meta"))
+        keys = sorted(str(path.parent.relative_to(root)) for path in root.rglob("xl.meta"))
+        return [key for key in keys if not key.startswith("journal/")]
 
     def unfinished_files(self) -> list[Path]:
         """What is left of multipart uploads in MinIO's folder, whoever made them."""
