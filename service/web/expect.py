@@ -6,9 +6,13 @@ aiohttp says it before any handler runs; the table switches that off (`later`), 
 
 from __future__ import annotations
 
-from aiohttp import HttpVersion11, hdrs, web
+from aiohttp import HttpVersion10, HttpVersion11, hdrs, web
+
+from service.errors import Invalid
 
 CONTINUED = web.RequestKey("continued", bool)
+UNSPOKEN = web.RequestKey("unspoken", bool)
+"""Set where the framing of the request may mean something else to whoever sent it."""
 
 
 async def later(request: web.Request) -> None:
@@ -26,12 +30,30 @@ async def send_continue(request: web.Request) -> None:
 
 
 def refused_unread(request: web.BaseRequest) -> bool:
-    """Whether the final response comes while the client still waits to hear "go on".
+    """Whether the final response comes while the client still waits to hear "go on", or to a
+    request of `check_framing`.
 
     It may send the body or not, so what follows on the connection could not be told apart
     (RFC 9110 §10.1.1): such a connection is closed.
     """
-    return hdrs.EXPECT in request.headers and CONTINUED not in request
+    return UNSPOKEN in request or (hdrs.EXPECT in request.headers and CONTINUED not in request)
+
+
+def check_framing(request: web.Request) -> None:
+    """Refuse what llhttp lets through and we do not speak (RFC 9112 §2.3, §6.1), and close: another
+    version, `chunked` in HTTP/1.0, where a proxy may see another end of the body, and codings
+    beside it, whose bytes would be stored as if they were the content."""
+    codings = ",".join(request.headers.getall(hdrs.TRANSFER_ENCODING, ())).strip().lower()
+    if request.version == HttpVersion11 and codings in ("", "chunked"):
+        return
+    if request.version == HttpVersion10 and not codings:
+        return
+    request[UNSPOKEN] = True
+    if request.version not in (HttpVersion10, HttpVersion11):
+        raise web.HTTPVersionNotSupported
+    if request.version == HttpVersion10:
+        raise Invalid("a request of version 1.0 has no Transfer-Encoding")
+    raise web.HTTPNotImplemented
 
 
 def check_expectation(request: web.Request) -> None:

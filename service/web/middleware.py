@@ -15,7 +15,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from service.model.ids import new_id
-from service.web.expect import check_expectation, refused_unread
+from service.web.expect import check_expectation, check_framing, refused_unread
 from service.web.problems import problem_of, problem_response
 from service.web.state import REQUEST_ID, STARTED, runtime_of
 
@@ -48,8 +48,8 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
             response = await handler(request)
             status = response.status
             sent_bytes = None if response.prepared else response.content_length
-        except ResponseCut:
-            status = 500
+        except ResponseCut as cut:
+            status = cut.status
             raise
         else:
             return response
@@ -89,6 +89,7 @@ def route_of(request: web.Request) -> str:
 async def tell_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever is raised into a problem, or cut the connection once a body has begun."""
     try:
+        check_framing(request)
         check_expectation(request)
         return await handler(request)
     except asyncio.CancelledError:
@@ -106,7 +107,7 @@ async def tell_problems(request: web.Request, handler: Handler) -> web.StreamRes
         elif problem.status > 500:
             log.warning("store_trouble", code=problem.code, error=repr(error))
         if STARTED in request:
-            raise _cut(request) from error
+            raise _cut(request, problem.status) from error
         return problem_response(problem, request[REQUEST_ID])
 
 
@@ -115,15 +116,22 @@ def _client_left(request: web.Request) -> bool:
 
 
 class ResponseCut(ConnectionResetError):
-    """aiohttp drops the connection of a handler that raises a ConnectionError, without a word."""
+    """aiohttp drops the connection of a handler that raises a ConnectionError, without a word.
+
+    status: what would have been told, for logs and metrics.
+    """
+
+    def __init__(self, status: int) -> None:
+        super().__init__("the response was cut")
+        self.status = status
 
 
-def _cut(request: web.Request) -> ResponseCut:
+def _cut(request: web.Request, status: int) -> ResponseCut:
     """The client must not take what it has for the whole: no last chunk, no clean end."""
-    log.warning("response_cut")
+    log.warning("response_cut", status=status)
     if request.transport is not None:
         request.transport.abort()
-    return ResponseCut("the response was cut")
+    return ResponseCut(status)
 
 
 async def stamp(request: web.Request, response: web.StreamResponse) -> None:

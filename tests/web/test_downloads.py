@@ -516,6 +516,9 @@ async def test_a_client_that_reads_nothing_is_cut_off(start, monkeypatch):
             await asyncio.sleep(0.02)
         assert open_reads == []
         writer.transport.abort()
+        counted = service.runtime.metrics.render().decode()
+        assert 'status="408"' in counted  # it was the client's doing, not ours
+        assert 'status="500"' not in counted
 
 
 async def test_an_overwrite_in_the_same_second_does_not_pass_for_the_old_by_its_tag(
