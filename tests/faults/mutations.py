@@ -34,14 +34,14 @@ class Mutation:
     changes: tuple[tuple[str, str], ...]
     stands_for: str = ""
 
-    def apply(self, root: Path) -> None:
-        path = root / self.file
-        text = path.read_text()
+    def applied(self, root: Path) -> str:
+        """The file as it reads then; ValueError where it is not what it was."""
+        text = (root / self.file).read_text()
         for old, new in self.changes:
             if text.count(old) != 1:
-                raise SystemExit(f"{self.name}: {old!r} occurs {text.count(old)} times")
+                raise ValueError(f"{self.name}: {old!r} occurs {text.count(old)} times")
             text = text.replace(old, new)
-        path.write_text(text)
+        return text
 
 
 MUTATIONS = (
@@ -73,13 +73,10 @@ MUTATIONS = (
         "intent before bytes (multipart)",
         "service/usecases/store_body.py",
         (
-            (
-                "                await ledger.switch_key(ref, key)\n            await self._lease",
-                "                pass\n            await self._lease",
-            ),
+            ("                    await ledger.switch_key(ref, key)\n", ""),
             (
                 "            await ledger.save_multipart(ref, key, multipart)\n",
-                "            if attempt:\n"
+                "            if key != self._upload.intent.blob_key:\n"
                 "                await ledger.switch_key(ref, key)\n"
                 "            await ledger.save_multipart(ref, key, multipart)\n",
             ),
@@ -227,7 +224,7 @@ def judge(mutation: Mutation | None) -> Verdict:
             else:
                 shutil.copy(source, root / name)
         if mutation is not None:
-            mutation.apply(root)
+            (root / mutation.file).write_text(mutation.applied(root))
         command = [sys.executable, "-m", "pytest", "-x", "-q", "--no-header", "--tb=short"]
         command += ["-p", "no:cacheprovider", "--timeout=60", "tests/faults/test_crash_matrix.py"]
         done = subprocess.run(
