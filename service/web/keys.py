@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Annotated
 
 from aiohttp import web
 from pydantic import AwareDatetime, Field, StringConstraints
 
+from service.errors import Invalid
 from service.model.api_key import ApiKey, Scope
 from service.model.ids import KeyId
 from service.protocol.names import validate_bucket_name, validate_prefix
@@ -63,7 +64,7 @@ async def post_key(request: web.Request) -> web.Response:
         scopes=frozenset(body.scopes),
         buckets=tuple(validate_bucket_name(name) for name in body.buckets),
         prefixes=tuple(validate_prefix(prefix) for prefix in body.prefixes),
-        expires_at=body.expires_at.astimezone(UTC) if body.expires_at else None,
+        expires_at=_in_utc(body.expires_at) if body.expires_at else None,
     )
     key, token = await create_key(runtime_of(request), request[PRINCIPAL].tenant, wanted)
     return answer(
@@ -71,6 +72,14 @@ async def post_key(request: web.Request) -> web.Response:
         status=201,
         headers={"Location": absolute_url(request, f"/v1/keys/{key.id}")},
     )
+
+
+def _in_utc(moment: datetime) -> datetime:
+    """Raises Invalid at the ends of the calendar, where UTC would be in another year."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise Invalid("expires_at is not within the years 1 to 9999", field="expires_at") from error
 
 
 async def get_keys(request: web.Request) -> web.Response:
