@@ -298,6 +298,11 @@ async def test_f3_a_frozen_store_gives_bounded_503s_and_shows_in_readiness(
         await asyncio.sleep(seconds)
     thawed_at = time.monotonic()
     await load.acknowledges(5)
+
+    async def ready_again() -> bool:
+        return readiness.first(200, after=thawed_at) is not None
+
+    await until(ready_again, within_s=10)  # its answer is cached for a moment: uploads are quicker
     down_s, up_s = readiness.first(503, after=froze_at), readiness.first(200, after=thawed_at)
     await load.stop()
     watching.cancel()
