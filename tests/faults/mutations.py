@@ -87,11 +87,11 @@ MUTATIONS = (
         "service/usecases/commit_upload.py",
         (
             (
-                "                if await is_whole(\n"
+                "isinstance(error, OutcomeUnknown) and await is_whole(\n"
                 "                    self._runtime, stored.blob_key, stored.size_bytes, "
                 "stored.crc64nvme\n"
                 "                ):\n",
-                "                if False:\n",
+                "False:\n",
             ),
         ),
     ),
@@ -100,11 +100,11 @@ MUTATIONS = (
         "service/usecases/commit_upload.py",
         (
             (
-                "                if await is_whole(\n"
+                "isinstance(error, OutcomeUnknown) and await is_whole(\n"
                 "                    self._runtime, stored.blob_key, stored.size_bytes, "
                 "stored.crc64nvme\n"
                 "                ):\n",
-                "                if True:\n",
+                "isinstance(error, OutcomeUnknown):\n",
             ),
         ),
     ),
