@@ -13,7 +13,7 @@ from aiohttp import ClientSession, web
 from service.app import build_app
 from service.model.api_key import Scope
 from service.model.ids import DEFAULT_TENANT
-from service.settings import MIB, Auth, Http, Limits, Settings, Sweep
+from service.settings import MIB, Auth, Http, Journal, Limits, Settings, Sweep
 from service.telemetry.metrics import Metrics
 from service.usecases.byte_budget import ByteBudget
 from service.usecases.keys import NewKey, create_key
@@ -61,6 +61,7 @@ def make_settings(**groups: Any) -> Settings:
             "limits": Limits(byte_budget_bytes=32 * MIB),
             "auth": Auth(root_key=ROOT_KEY),
             "sweep": Sweep(enabled=False),
+            "journal": Journal(enabled=False),
             **groups,
         }
     )
