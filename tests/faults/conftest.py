@@ -10,7 +10,7 @@ from service.settings import Telemetry
 from service.telemetry.logging import configure_logging
 
 
-@pytest.fixture(scope="package", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _only_surprises_are_logged() -> Iterator[None]:
     configure_logging(Telemetry(log_format="json", log_level="error"))
     yield
