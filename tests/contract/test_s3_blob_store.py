@@ -128,7 +128,7 @@ async def test_another_process_set_otherwise_completes_the_multipart(
 async def test_cancelled_reads_give_their_connections_back(
     s3_server: S3Server, open_store: OpenStore
 ) -> None:
-    store = await open_store(s3_server.settings(max_connections=2))
+    store = await open_store(s3_server.settings(max_connections=2, max_downloads=2))
     chunks = some_chunks(8 * MIB)
     key = await put(store, chunks)
 
@@ -150,7 +150,9 @@ async def test_200_parallel_reads_share_a_pool_of_16_and_leak_nothing(
     s3_server: S3Server, open_store: OpenStore
 ) -> None:
     async with lossy_proxy(s3_server.endpoint) as proxy:
-        store = await open_store(s3_server.settings(endpoint=proxy.endpoint, max_connections=16))
+        store = await open_store(
+            s3_server.settings(endpoint=proxy.endpoint, max_connections=16, max_downloads=16)
+        )
         chunks = some_chunks(300_000)
         key = await put(store, chunks)
 
@@ -175,7 +177,7 @@ async def test_200_parallel_reads_share_a_pool_of_16_and_leak_nothing(
 async def test_readers_that_hold_the_whole_pool_starve_no_upload(
     s3_server: S3Server, open_store: OpenStore
 ) -> None:
-    store = await open_store(s3_server.settings(max_connections=2))
+    store = await open_store(s3_server.settings(max_connections=2, max_downloads=2))
     key = await put(store, some_chunks(8 * MIB))
     async with store.read(key, 0, 8 * MIB) as one, store.read(key, 0, 8 * MIB) as other:
         await anext(one), await anext(other)
