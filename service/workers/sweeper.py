@@ -12,6 +12,7 @@ import structlog
 from service.errors import MediagateError
 from service.usecases.runtime import Runtime
 from service.usecases.sweep import sweep
+from service.workers.turns import give_back
 
 LEASE = "sweeper"
 log = structlog.get_logger()
@@ -32,7 +33,7 @@ async def run_sweeper(runtime: Runtime) -> None:
             except Exception:
                 log.exception("sweeper_failed")
     finally:
-        await _release(runtime, owner)
+        await give_back(runtime, LEASE, owner)
 
 
 async def _sweep_once(runtime: Runtime) -> None:
@@ -41,10 +42,3 @@ async def _sweep_once(runtime: Runtime) -> None:
     if any(report.work().values()):
         duration_ms = round((time.monotonic() - began) * 1000)
         log.info("swept", duration_ms=duration_ms, **report.as_dict())
-
-
-async def _release(runtime: Runtime, owner: str) -> None:
-    try:
-        await runtime.metadata.leases.release(LEASE, owner)
-    except MediagateError as error:
-        log.debug("lease_left_to_expire", reason=error.code)

@@ -45,7 +45,7 @@ async def take_turns(
             except Exception:
                 log.exception(f"{worker}_failed")
     finally:
-        await _release(runtime, worker, owner)
+        await give_back(runtime, worker, owner)
 
 
 async def _is_due(runtime: Runtime, progress: Progress, interval_s: float) -> bool:
@@ -70,7 +70,7 @@ async def _held(
         keeping.cancel()
         running.cancel()
         await asyncio.gather(running, keeping, return_exceptions=True)
-        await _release(runtime, worker, owner)
+        await give_back(runtime, worker, owner)
 
 
 async def _keep(runtime: Runtime, worker: str, owner: str) -> None:
@@ -84,7 +84,8 @@ async def _keep(runtime: Runtime, worker: str, owner: str) -> None:
             log.info("lease_not_extended", worker=worker, reason=error.code)
 
 
-async def _release(runtime: Runtime, worker: str, owner: str) -> None:
+async def give_back(runtime: Runtime, worker: str, owner: str) -> None:
+    """Release the lease; where the store does not answer it expires by itself."""
     try:
         await runtime.metadata.leases.release(worker, owner)
     except MediagateError as error:
