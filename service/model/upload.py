@@ -2,7 +2,7 @@
 
 States (each step is a compare-and-set on {id, epoch, owner, state}):
 
-    admitting -> open -> completing -> committed
+    admitting -> open -> completing -> committed     (open -> committed: one PutObject)
         '----------'---------'-> undoing -> undone
 
 `admitting` is the state of an upload whose quota is not reserved yet. `undoing` never returns.

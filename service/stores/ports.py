@@ -134,6 +134,16 @@ class UploadLedger(Protocol):
         than base_seq), StoreUnavailable (not committed by this call), OutcomeUnknown.
         """
 
+    async def commit_whole(
+        self, upload: Upload, completion: Completion, *, deadline_s: float
+    ) -> Upload:
+        """`open` -> `committed` in one transaction, for a blob that one PutObject stored whole.
+
+        upload: as its owner has admitted it, with its first key in use; it is not read again. What
+        holds inside and what is raised are those of `commit`; `base_seq` counts for nothing.
+        Raises Fenced also where the upload has used another key since.
+        """
+
     async def begin_undo(self, ref: UploadRef, lease_s: float) -> Upload:
         """Win `undoing` from any undoable state, or find it won under this ref already.
 

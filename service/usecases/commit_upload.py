@@ -1,5 +1,8 @@
 """From a stored body to a visible version: `completing`, the store's Complete, the commit.
 
+A body that one PutObject stored has nothing to complete: it goes from `open` to `committed` in one
+transaction, and until that is sent nothing of it is worth keeping for a client that went away.
+
 All of it runs in a task of its own, so that a client that goes away does not leave half of it.
 Yet nobody waits for the answer then, and the same client may have sent something newer meanwhile:
 an abandoned upload commits only if nothing newer was committed on its key, as the sweeper's would.
@@ -11,7 +14,9 @@ version can come of the upload; otherwise OutcomeUnknown, and the sweeper settle
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from dataclasses import replace
+from typing import Any
 
 from service.errors import (
     Fenced,
@@ -64,16 +69,10 @@ class _Ending:
 
     async def run(self) -> Upload:
         try:
-            completion = await self._complete()
+            commit = await self._ready()
         except MediagateError as error:
             return await self._give_up(error)
-        self._commit = asyncio.create_task(
-            self._ledger.commit(
-                self._upload.ref,
-                deadline_s=self._runtime.settings.metadata.commit_timeout_s,
-                base_seq=completion.base_seq if self._abandoned else None,
-            )
-        )
+        self._commit = asyncio.create_task(commit)
         try:
             return await self._commit
         except asyncio.CancelledError:
@@ -85,22 +84,41 @@ class _Ending:
         except MediagateError as error:
             return await self._give_up(error)
 
-    async def _complete(self) -> Completion:
-        intent, stored = self._upload.intent, self._stored
-        completion = Completion(
+    async def _ready(self) -> Coroutine[Any, Any, Upload]:
+        """The commit, not begun; everything before it is done."""
+        deadline_s = self._runtime.settings.metadata.commit_timeout_s
+        if self._stored.multipart_id is None:
+            if self._abandoned:
+                raise OutcomeUnknown("the client went away")
+            whole = self._completion(base_seq=0)
+            return self._ledger.commit_whole(self._upload, whole, deadline_s=deadline_s)
+        completion = await self._complete()
+        return self._ledger.commit(
+            self._upload.ref,
+            deadline_s=deadline_s,
+            base_seq=completion.base_seq if self._abandoned else None,
+        )
+
+    def _completion(self, *, base_seq: int) -> Completion:
+        stored = self._stored
+        return Completion(
             size_bytes=stored.size_bytes,
             digests=stored.digests,
-            facts=replace(intent.facts, sniffed_type=stored.sniffed_type),
+            facts=replace(self._upload.intent.facts, sniffed_type=stored.sniffed_type),
             parts=stored.parts,
-            base_seq=await self._runtime.metadata.versions.current_seq(
-                intent.tenant, intent.bucket_id, intent.key
-            ),
+            base_seq=base_seq,
         )
+
+    async def _complete(self) -> Completion:
+        intent = self._upload.intent
+        base_seq = await self._runtime.metadata.versions.current_seq(
+            intent.tenant, intent.bucket_id, intent.key
+        )
+        completion = self._completion(base_seq=base_seq)
         lease_s = self._runtime.settings.uploads.lease_s
         await self._ledger.complete(self._upload.ref, completion, lease_s)
-        if stored.multipart_id is not None:
-            async with kept_lease(self._ledger, self._upload.ref, lease_s):
-                await self._complete_multipart()
+        async with kept_lease(self._ledger, self._upload.ref, lease_s):
+            await self._complete_multipart()
         return completion
 
     async def _complete_multipart(self) -> None:
@@ -146,6 +164,6 @@ class _Ending:
         settled = await self._ledger.get(self._upload.ref.id)
         if settled is not None and settled.state is UploadState.COMMITTED:
             return settled
-        if settled is not None and settled.state is UploadState.COMPLETING:
+        if settled is not None and settled.state in (UploadState.OPEN, UploadState.COMPLETING):
             raise OutcomeUnknown("the upload was taken over") from error
         raise error

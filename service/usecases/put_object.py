@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from service.errors import (
     BucketDeleting,
     BucketNotFound,
+    Fenced,
     IdempotencyMismatch,
     RequestInProgress,
     TooLarge,
@@ -156,13 +157,18 @@ async def _store(
 async def _admit(runtime: Runtime, intent: Intent) -> Upload:
     """The entry in the ledger, or the earlier one that holds the idempotency key."""
     owner = secrets.token_hex(8)
+    ref = UploadRef(intent.id, 1, owner)
     try:
-        return await runtime.metadata.uploads.admit(intent, owner, runtime.settings.uploads.lease_s)
+        upload = await runtime.metadata.uploads.admit(
+            intent, owner, runtime.settings.uploads.lease_s
+        )
     except BaseException:
         # It may stand there although the answer was lost, and would hold the key for a lease.
-        ref = UploadRef(intent.id, 1, owner)
         runtime.tasks.spawn(undo_quietly(runtime, ref), name="undo")
         raise
+    if upload.intent.id == intent.id and upload.ref != ref:
+        raise Fenced("the upload was taken over before its first byte")
+    return upload
 
 
 def _intent(request: PutRequest, bucket: Bucket) -> Intent:

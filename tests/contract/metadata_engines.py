@@ -49,11 +49,15 @@ def named(key: str = "$retry", fingerprint: str = "print", **changes: Any) -> Id
 
 @dataclass
 class World:
-    """One engine with one bucket. pass_time: let the engine's clock go on by so many seconds."""
+    """One engine with one bucket. pass_time: let the engine's clock go on by so many seconds.
+
+    whole: `ready` uploads are `open`, with a blob that one PutObject stored, not `completing`.
+    """
 
     store: MetadataStore
     pass_time: Callable[[float], Awaitable[None]]
     bucket: Bucket = field(init=False)
+    whole: bool = False
 
     async def open(self) -> World:
         self.bucket = await self.store.buckets.create(TENANT, "films", BucketSettings())
@@ -81,7 +85,15 @@ class World:
         await self.store.uploads.complete(upload.ref, completion(), lease_s)
         return await self.read(upload)
 
+    async def ready(self, key: str = "k", **changes: Any) -> Upload:
+        """An upload that only lacks its commit."""
+        return await (self.opened if self.whole else self.completing)(key, **changes)
+
     async def commit(self, upload: Upload, **changes: Any) -> Upload:
+        if upload.state is UploadState.OPEN:
+            return await self.store.uploads.commit_whole(
+                upload, completion(), deadline_s=DEADLINE_S
+            )
         return await self.store.uploads.commit(upload.ref, deadline_s=DEADLINE_S, **changes)
 
     async def put(self, key: str = "k", **changes: Any) -> Version:
@@ -91,7 +103,7 @@ class World:
         upload = await self.opened(key)
         await self.store.uploads.switch_key(upload.ref, new_blob_key(TENANT))
         await self.store.uploads.complete(upload.ref, completion(), 60)
-        return await self.commit(upload)
+        return await self.commit(await self.read(upload))
 
     async def undoing(self, key: str = "k", *, lease_s: float = 60) -> Upload:
         return await self.store.uploads.begin_undo((await self.opened(key)).ref, lease_s)

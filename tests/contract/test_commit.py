@@ -31,6 +31,13 @@ from service.model.upload import UploadState, UsedKey
 from service.model.version import Version
 
 
+@pytest.fixture(params=["completing", "whole"], autouse=True)
+def way(world: World, request: pytest.FixtureRequest) -> str:
+    """Every promise holds for both: from `completing`, and from `open` with a whole blob."""
+    world.whole = request.param == "whole"
+    return str(request.param)
+
+
 async def outcomes(calls: list[Awaitable[Any]]) -> tuple[list[Any], list[BaseException]]:
     """What succeeded and what raised an error of ours."""
     results = await asyncio.gather(*calls, return_exceptions=True)
@@ -47,7 +54,7 @@ async def dead_versions(world: World) -> list[Version]:
 
 
 async def test_a_commit_makes_the_version_visible_with_all_its_facts(world: World):
-    upload = await world.completing(TRICKY)
+    upload = await world.ready(TRICKY)
     assert await world.latest(TRICKY) is None
     before = await world.store.now()
     committed = await world.commit(upload)
@@ -65,7 +72,7 @@ async def test_a_commit_makes_the_version_visible_with_all_its_facts(world: Worl
 
 
 async def test_a_commit_settles_the_upload(world: World):
-    upload = await world.completing()
+    upload = await world.ready()
     committed = await world.commit(upload)
     assert committed.state is UploadState.COMMITTED
     assert committed.ref == upload.ref
@@ -80,7 +87,7 @@ async def test_keys_other_than_the_blobs_become_leftovers(world: World):
     lost = upload.intent.blob_key
     await world.store.uploads.switch_key(upload.ref, fresh_key())
     await world.store.uploads.complete(upload.ref, completion(), 60)
-    committed = await world.commit(upload)
+    committed = await world.commit(await world.read(upload))
     assert committed.leftovers == (UsedKey(lost),)
     assert committed.clean_at is not None
     assert await world.latest() == committed.version()
@@ -95,7 +102,7 @@ async def test_seq_follows_the_databases_clock(world: World):
 
 async def test_an_overwrite_ends_the_old_version(world: World):
     old = await world.put()
-    upload = await world.commit(await world.completing())
+    upload = await world.commit(await world.ready())
     new = upload.version()
     assert upload.replaced
     assert new.seq > old.seq
@@ -106,14 +113,14 @@ async def test_an_overwrite_ends_the_old_version(world: World):
 
 async def test_the_first_commit_of_a_key_replaces_nothing(world: World):
     await world.put("another")
-    assert not (await world.commit(await world.completing())).replaced
+    assert not (await world.commit(await world.ready())).replaced
 
 
 async def test_a_commit_over_a_tombstone_comes_later_and_replaces_nothing(world: World):
     await world.put()
     await world.delete()
     seq = await world.store.versions.current_seq(*world.place, "k")
-    upload = await world.commit(await world.completing())
+    upload = await world.commit(await world.ready())
     assert not upload.replaced
     assert upload.seq > seq
     assert await world.latest() == upload.version()
@@ -127,7 +134,7 @@ async def test_seq_grows_even_where_the_clock_stands_still(world: World):
 
 
 async def test_a_precondition_is_evaluated_again_at_the_commit(world: World):
-    upload = await world.completing(preconditions=CREATE_ONLY)
+    upload = await world.ready(preconditions=CREATE_ONLY)
     first = await world.put()
     with pytest.raises(PreconditionFailed):
         await world.commit(upload)
@@ -138,8 +145,8 @@ async def test_a_precondition_is_evaluated_again_at_the_commit(world: World):
 
 async def test_if_match_holds_while_its_version_is_the_latest(world: World):
     first = await world.put()
-    one = await world.completing(preconditions=only_if(first.etag))
-    two = await world.completing(preconditions=only_if(first.etag))
+    one = await world.ready(preconditions=only_if(first.etag))
+    two = await world.ready(preconditions=only_if(first.etag))
     second = (await world.commit(one)).version()
     with pytest.raises(PreconditionFailed):
         await world.commit(two)
@@ -148,7 +155,7 @@ async def test_if_match_holds_while_its_version_is_the_latest(world: World):
 
 async def test_if_match_fails_where_the_key_names_nothing(world: World):
     version = await world.put()
-    upload = await world.completing(preconditions=only_if(version.etag))
+    upload = await world.ready(preconditions=only_if(version.etag))
     await world.delete()
     with pytest.raises(PreconditionFailed):
         await world.commit(upload)
@@ -158,12 +165,12 @@ async def test_if_match_fails_where_the_key_names_nothing(world: World):
 async def test_create_only_may_follow_a_delete(world: World):
     await world.put()
     await world.delete()
-    upload = await world.commit(await world.completing(preconditions=CREATE_ONLY))
+    upload = await world.commit(await world.ready(preconditions=CREATE_ONLY))
     assert await world.latest() == upload.version()
 
 
 async def test_a_deleting_bucket_takes_no_commit_until_it_is_reverted(world: World):
-    upload = await world.completing()
+    upload = await world.ready()
     nonce = await world.store.buckets.begin_delete(*world.place)
     with pytest.raises(BucketDeleting):
         await world.commit(upload)
@@ -173,7 +180,7 @@ async def test_a_deleting_bucket_takes_no_commit_until_it_is_reverted(world: Wor
 
 
 async def test_a_removed_bucket_takes_no_commit(world: World):
-    upload = await world.completing()
+    upload = await world.ready()
     nonce = await world.store.buckets.begin_delete(*world.place)
     await world.store.buckets.remove(*world.place, nonce)
     with pytest.raises(BucketNotFound):
@@ -211,7 +218,7 @@ async def test_commits_of_one_key_at_once_come_one_after_the_other(world: World,
     before = [await world.put()] if beginning != "nothing" else []
     if beginning == "a tombstone":
         await world.delete()
-    uploads = [await world.completing() for _ in range(20)]
+    uploads = [await world.ready() for _ in range(20)]
     committed = await asyncio.gather(*(world.commit(upload) for upload in uploads))
     ordered = sorted(committed, key=lambda upload: upload.seq)
     assert len({upload.seq for upload in committed}) == 20
@@ -224,14 +231,14 @@ async def test_commits_of_one_key_at_once_come_one_after_the_other(world: World,
 
 @pytest.mark.timeout(60)
 async def test_one_of_many_create_only_commits_wins(world: World):
-    uploads = [await world.completing(preconditions=CREATE_ONLY) for _ in range(20)]
+    uploads = [await world.ready(preconditions=CREATE_ONLY) for _ in range(20)]
     won, lost = await outcomes([world.commit(upload) for upload in uploads])
     assert [type(error) for error in lost] == [PreconditionFailed] * 19
     assert await world.latest() == won[0].version()
 
 
 async def test_one_of_many_commits_of_the_same_upload_wins(world: World):
-    upload = await world.completing()
+    upload = await world.ready()
     won, lost = await outcomes([world.commit(upload) for _ in range(8)])
     assert len(won) == 1
     assert [type(error) for error in lost] == [Fenced] * 7
@@ -242,7 +249,7 @@ async def test_one_of_many_commits_of_the_same_upload_wins(world: World):
 async def test_commit_and_fence_never_both_win(world: World):
     for n in range(12):
         key = f"k{n}"
-        upload = await world.completing(key)
+        upload = await world.ready(key)
         taken, result = await asyncio.gather(
             world.store.uploads.fence(upload.ref.id, "fencer", 60),
             world.commit(upload),
@@ -261,7 +268,7 @@ async def test_commit_and_delete_at_once_have_an_order(world: World):
     for n in range(10):
         key = f"k{n}"
         first = await world.put(key)
-        upload = await world.completing(key)
+        upload = await world.ready(key)
         deleted, committed = await asyncio.gather(world.delete(key), world.commit(upload))
         latest = await world.latest(key)
         if deleted == first:
@@ -277,7 +284,7 @@ async def test_commit_and_delete_at_once_have_an_order(world: World):
 @pytest.mark.timeout(60)
 async def test_a_bucket_proved_empty_stays_empty(world: World):
     """The steps of a bucket's deletion against commits under way: one side gives way."""
-    uploads = [await world.completing(f"k{n}") for n in range(8)]
+    uploads = [await world.ready(f"k{n}") for n in range(8)]
 
     async def empty_out() -> bool:
         await world.store.buckets.begin_delete(*world.place)
@@ -293,8 +300,34 @@ async def test_a_bucket_proved_empty_stays_empty(world: World):
 
 
 async def test_a_replayed_commit_keeps_its_first_facts(world: World):
-    upload = await world.completing(idempotency=named())
+    upload = await world.ready(idempotency=named())
     first = await world.commit(upload)
     await world.put()
     replayed = await world.opened(idempotency=named())
     assert replayed == first
+
+
+async def test_a_whole_blob_is_committed_from_open_under_its_first_key_only(world: World):
+    upload = await world.opened()
+    await world.store.uploads.switch_key(upload.ref, fresh_key())
+    for stale in (upload, await world.completing("other")):
+        with pytest.raises(Fenced):
+            await world.store.uploads.commit_whole(stale, completion(), deadline_s=8)
+    assert await world.keys() == []
+
+
+async def test_a_whole_blob_is_not_committed_by_an_owner_that_was_taken_over(world: World):
+    upload = await world.opened(lease_s=0.01)
+    await world.pass_time(0.05)
+    assert await world.store.uploads.take_over(upload.ref.id, "sweeper", 60) is not None
+    with pytest.raises(Fenced):
+        await world.store.uploads.commit_whole(upload, completion(), deadline_s=8)
+    assert await world.keys() == []
+
+
+async def test_a_committed_upload_is_forgotten_in_time(world: World):
+    upload = await world.commit(await world.ready())
+    await world.pass_time(0.05)
+    assert await world.store.uploads.expired(limit=10) == []
+    assert await world.store.uploads.forget_committed(older_than_s=0, limit=10) == 1
+    assert await world.store.uploads.get(upload.ref.id) is None

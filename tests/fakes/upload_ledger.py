@@ -93,11 +93,8 @@ class FakeUploadLedger:
     async def commit(
         self, ref: UploadRef, *, deadline_s: float, base_seq: int | None = None
     ) -> Upload:
-        def landed(tables: Tables) -> Upload | None:
-            found = tables.uploads.get(ref.id)
-            return found if found and found.state is UploadState.COMMITTED else None
-
-        return self._replica.commit(self._prepared(ref, base_seq), landed)
+        commit = self.prepare_commit(ref, deadline_s=deadline_s, base_seq=base_seq)
+        return self._replica.commit(commit, _landed(ref))
 
     def prepare_commit(
         self, ref: UploadRef, *, deadline_s: float, base_seq: int | None = None
@@ -107,10 +104,30 @@ class FakeUploadLedger:
         The commit raises Conflict where another transaction changed the upload or the key first;
         the bucket was only read, so a change of it is no conflict.
         """
-        return self._prepared(ref, base_seq)
+        return self._prepared(ref, self._owned(ref, UploadState.COMPLETING), base_seq)
 
-    def _prepared(self, ref: UploadRef, base_seq: int | None) -> Callable[[], Upload]:
-        upload = self._owned(ref, UploadState.COMPLETING)
+    async def commit_whole(
+        self, upload: Upload, completion: Completion, *, deadline_s: float
+    ) -> Upload:
+        commit = self.prepare_commit_whole(upload, completion, deadline_s=deadline_s)
+        return self._replica.commit(commit, _landed(upload.ref))
+
+    def prepare_commit_whole(
+        self, upload: Upload, completion: Completion, *, deadline_s: float
+    ) -> Callable[[], Upload]:
+        """As `prepare_commit`."""
+        opened = self._owned(upload.ref, UploadState.OPEN)
+        if len(opened.keys) > 1:
+            raise Fenced
+        return self._prepared(upload.ref, opened, None, completion)
+
+    def _prepared(
+        self,
+        ref: UploadRef,
+        upload: Upload,
+        base_seq: int | None,
+        completion: Completion | None = None,
+    ) -> Callable[[], Upload]:
         intent, tables = upload.intent, self._replica.local
         self._check_bucket(tables, intent)
         place = (intent.tenant, intent.bucket_id, intent.key)
@@ -124,7 +141,8 @@ class FakeUploadLedger:
             now_there = latest_of(tables, place), current_seq(tables, place)
             if tables.uploads.get(ref.id) is not upload or now_there != (latest, previous):
                 raise Conflict("another transaction came first")
-            return self._apply(tables, upload, latest, previous)
+            complete = replace(upload, completion=completion or upload.completion)
+            return self._apply(tables, complete, latest, previous)
 
         return apply
 
@@ -268,3 +286,11 @@ class FakeUploadLedger:
 
     def _ran_out(self, upload: Upload) -> bool:
         return upload.lease_until is not None and upload.lease_until < self._clock.now
+
+
+def _landed(ref: UploadRef) -> Callable[[Tables], Upload | None]:
+    def landed(tables: Tables) -> Upload | None:
+        found = tables.uploads.get(ref.id)
+        return found if found and found.state is UploadState.COMMITTED else None
+
+    return landed

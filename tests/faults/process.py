@@ -37,6 +37,7 @@ EFFECTS = {
         "save_multipart",
         "complete",
         "commit",
+        "commit_whole",
         "begin_undo",
         "fence",
         "take_over",
@@ -53,7 +54,7 @@ READS = {
     "uploads": {"get", "expired", "undoable_in", "due", "count"},
     "buckets": {"get", "list"},
 }
-TRANSACTIONS = {"uploads.commit", "versions.delete"}
+TRANSACTIONS = {"uploads.commit", "uploads.commit_whole", "versions.delete"}
 _METRICS = Metrics()
 _CURRENT: contextvars.ContextVar[Process] = contextvars.ContextVar("process")
 

@@ -132,7 +132,7 @@ async def _debris(world: World) -> None:
     await world.put("tombstone", fault=Fault(Mode.LATE, "blobs.put"))
     world.pass_time(TOMBSTONE_S + 1)
     await world.deliver_late()
-    await world.put(KEY, fault=Fault(Mode.BEFORE, "uploads.commit"))
+    await world.put(KEY, LARGE, fault=Fault(Mode.BEFORE, "uploads.commit"))
     await world.put("not complete", LARGE, fault=Fault(Mode.BEFORE, "blobs.complete"))
     await world.put("parts", LARGE, declared=False, fault=Fault(Mode.AFTER, "blobs.upload_part"))
     await world.put("leftovers", LARGE, fault=Fault(Mode.LOST, "blobs.create_multipart"))

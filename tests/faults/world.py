@@ -15,7 +15,7 @@ from service.errors import MediagateError, OutcomeUnknown
 from service.model.bucket import BucketSettings
 from service.model.ids import DEFAULT_TENANT
 from service.model.preconditions import Preconditions
-from service.model.upload import Idempotency, Intent, UploadRef
+from service.model.upload import Idempotency, Intent, Upload, UploadRef
 from service.settings import Http, Limits, Settings, Sweep, Uploads
 from service.usecases import leases
 from service.usecases.delete_bucket import delete_bucket
@@ -249,7 +249,8 @@ class World:
 
     @contextmanager
     def watched(self, call: Call) -> Iterator[None]:
-        ref = next((each for each in call.args if isinstance(each, UploadRef)), None)
+        refs = [each.ref if isinstance(each, Upload) else each for each in call.args]
+        ref = next((each for each in refs if isinstance(each, UploadRef)), None)
         entry = self.metadata.replica.writable().uploads.get(ref.id) if ref else None
         for intent in call.args:
             if isinstance(intent, Intent) and call.process.operation is not None:

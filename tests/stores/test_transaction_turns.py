@@ -81,3 +81,33 @@ async def test_cancelled_while_waiting_for_a_turn_it_blocks_nobody() -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     assert await run(transactions, document, 1)
     await transactions.drain()
+
+
+async def test_a_run_whose_caller_is_gone_commits_only_what_was_sent() -> None:
+    """What its snapshot saw may be older than what the caller's client was told since."""
+    working, go_on, sent = asyncio.Event(), asyncio.Event(), []
+
+    class Watched(Session):
+        async def commit_transaction(self) -> None:
+            sent.append("commit")
+
+        async def abort_transaction(self) -> None:
+            sent.append("abort")
+
+    class Watching:
+        async def start_session(self) -> Session:
+            return Watched()
+
+    async def work(_session: object) -> bool:
+        working.set()
+        await go_on.wait()
+        return True
+
+    transactions = Transactions(Watching())  # type: ignore[arg-type]
+    task = asyncio.create_task(transactions.run(work, nothing, deadline_s=4))
+    await working.wait()
+    task.cancel()
+    await asyncio.sleep(0.01)
+    go_on.set()
+    await asyncio.gather(task, return_exceptions=True)
+    assert sent == ["abort"]

@@ -151,7 +151,7 @@ async def test_an_event_that_is_committed_late_is_published_late(
     runtime: Runtime, metadata: FakeMetadata, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its id is less than that of an event which was published before it was committed."""
-    whole = metadata.uploads.commit
+    whole = metadata.uploads.commit_whole
     gate = asyncio.Event()
 
     async def slow(*args, **kwargs):
@@ -159,7 +159,7 @@ async def test_an_event_that_is_committed_late_is_published_late(
         await gate.wait()
         return await whole(*args, **kwargs)
 
-    monkeypatch.setattr(metadata.uploads, "commit", slow)
+    monkeypatch.setattr(metadata.uploads, "commit_whole", slow)
     late = asyncio.create_task(put(b"late", "late"))
     await asyncio.sleep(0.01)
     await put(b"quick", "quick")

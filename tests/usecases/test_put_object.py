@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -24,9 +26,9 @@ from service.errors import (
     UnsupportedMedia,
 )
 from service.model.bucket import BucketSettings
-from service.model.ids import DEFAULT_TENANT, BlobKey, MultipartId
+from service.model.ids import DEFAULT_TENANT, BlobKey, MultipartId, UploadId
 from service.model.preconditions import EntityTags, Preconditions
-from service.model.upload import Idempotency, Part, UploadRef, UploadState
+from service.model.upload import Idempotency, Intent, Part, Upload, UploadState
 from service.model.version import ObjectFacts
 from service.settings import MIB
 from service.usecases import leases
@@ -157,14 +159,50 @@ async def test_commit_survives_the_cancellation_of_its_request(
 
     monkeypatch.setattr(metadata.uploads, "complete", slow)
     request = PutRequest(DEFAULT_TENANT, "films", "a")
-    task = asyncio.create_task(put_object(runtime, request, chunked(b"kept")))
+    kept = some_bytes(6 * MIB)
+    task = asyncio.create_task(put_object(runtime, request, chunked(kept)))
     await reached.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     go_on.set()
     await runtime.tasks.drain(5)
-    assert await read_back(runtime) == b"kept"
+    assert await read_back(runtime) == kept
+
+
+@pytest.mark.parametrize("sent", [False, True])
+async def test_small_upload_of_a_lost_client_is_kept_only_if_its_commit_was_sent(
+    runtime: Runtime,
+    blobs: FakeBlobStore,
+    metadata: FakeMetadata,
+    monkeypatch: pytest.MonkeyPatch,
+    sent: bool,
+) -> None:
+    reached, go_on = asyncio.Event(), asyncio.Event()
+    commit = metadata.uploads.commit_whole
+
+    async def slow(*args: Any, **kwargs: Any) -> Upload:
+        committed = await commit(*args, **kwargs) if sent else None
+        reached.set()
+        try:
+            await go_on.wait()
+        except asyncio.CancelledError:
+            if not sent:
+                raise
+        return committed
+
+    monkeypatch.setattr(metadata.uploads, "commit_whole", slow)
+    request = PutRequest(DEFAULT_TENANT, "films", "a")
+    task = asyncio.create_task(put_object(runtime, request, chunked(b"small")))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await runtime.tasks.drain(5)
+    if sent:
+        assert await read_back(runtime) == b"small"
+    else:
+        await assert_nothing_left(runtime, blobs, metadata)
 
 
 async def test_known_length_over_the_limit_is_refused_before_the_body(runtime: Runtime) -> None:
@@ -467,7 +505,8 @@ async def test_abandoned_commit_never_overwrites_what_came_after(
 
     monkeypatch.setattr(metadata.uploads, "complete", slow)
     request = PutRequest(DEFAULT_TENANT, "films", "a")
-    task = asyncio.create_task(put_object(runtime, request, chunked(b"first try")))
+    first = chunked(some_bytes(6 * MIB))
+    task = asyncio.create_task(put_object(runtime, request, first))
     await reached.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -488,24 +527,82 @@ async def test_failure_that_could_not_be_undone_is_told_as_unknown(
         raise StoreUnavailable
 
     with monkeypatch.context() as patch:
-        patch.setattr(metadata.uploads, "commit", full)
+        patch.setattr(metadata.uploads, "commit_whole", full)
         patch.setattr(metadata.uploads, "begin_undo", down)
         with pytest.raises(OutcomeUnknown):
             await put(b"x")
 
 
+@pytest.mark.parametrize(("step", "size"), [("commit", 6 * MIB), ("commit_whole", 1)])
 async def test_commit_that_others_finished_is_a_success(
-    runtime: Runtime, metadata: FakeMetadata, put: Put, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime,
+    metadata: FakeMetadata,
+    put: Put,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    size: int,
 ) -> None:
-    commit = metadata.uploads.commit
+    commit, overtakes = getattr(metadata.uploads, step), 0
 
-    async def overtaken(ref: UploadRef, *, deadline_s: float, base_seq: int | None = None) -> None:
-        await commit(ref, deadline_s=deadline_s, base_seq=base_seq)
+    async def overtaken(*args: object, **kwargs: object) -> None:
+        nonlocal overtakes
+        overtakes += 1
+        await commit(*args, **kwargs)
         raise Fenced
 
-    monkeypatch.setattr(metadata.uploads, "commit", overtaken)
-    assert (await put(b"x")).created
+    monkeypatch.setattr(metadata.uploads, step, overtaken)
+    data = some_bytes(size)
+    assert (await put(data)).created
+    assert await read_back(runtime) == data
+    assert overtakes == 1
+
+
+@pytest.mark.parametrize("seen", [UploadState.OPEN, UploadState.COMPLETING])
+async def test_refusal_that_may_have_followed_an_own_commit_is_told_as_unknown(
+    runtime: Runtime,
+    metadata: FakeMetadata,
+    put: Put,
+    monkeypatch: pytest.MonkeyPatch,
+    seen: UploadState,
+) -> None:
+    """A rerun sees its own first run's version and fails its precondition; what the majority shows
+    of the upload may still be older."""
+    commit, get = metadata.uploads.commit_whole, metadata.uploads.get
+
+    async def lagging(*args: Any, **kwargs: Any) -> None:
+        await commit(*args, **kwargs)
+        raise PreconditionFailed
+
+    async def older(upload: UploadId) -> Upload | None:
+        found = await get(upload)
+        return found and replace(found, state=seen)
+
+    monkeypatch.setattr(metadata.uploads, "commit_whole", lagging)
+    monkeypatch.setattr(metadata.uploads, "get", older)
+    with pytest.raises(OutcomeUnknown):
+        await put(b"x")
     assert await read_back(runtime) == b"x"
+
+
+async def test_upload_taken_over_while_it_was_admitted_sends_nothing(
+    runtime: Runtime,
+    blobs: FakeBlobStore,
+    metadata: FakeMetadata,
+    put: Put,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    admit = metadata.uploads.admit
+
+    async def late(intent: Intent, owner: str, lease_s: float) -> Upload:
+        await admit(intent, owner, lease_s)
+        taken = await metadata.uploads.fence(intent.id, "deleter", lease_s)
+        assert taken is not None
+        return taken
+
+    monkeypatch.setattr(metadata.uploads, "admit", late)
+    with pytest.raises(Fenced):
+        await put(b"x")
+    assert not blobs.blobs
 
 
 async def test_owner_that_lost_its_lease_long_ago_sends_nothing(

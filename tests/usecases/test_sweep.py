@@ -49,12 +49,14 @@ async def crash_in_body(runtime: Runtime, size: int) -> None:
 async def crash_before_commit(
     metadata: FakeMetadata, put: Put, monkeypatch: pytest.MonkeyPatch, data: bytes
 ) -> None:
+    """data: of a multipart; a smaller body is committed from `open`."""
     with monkeypatch.context() as patch:
 
         async def die(*_: object, **__: object) -> None:
             raise OutcomeUnknown
 
         patch.setattr(metadata.uploads, "commit", die)
+        patch.setattr(metadata.uploads, "commit_whole", die)
         with pytest.raises(OutcomeUnknown):
             await put(data)
 
@@ -92,15 +94,10 @@ async def test_tombstone_looks_once_more_and_is_forgotten(
     assert not blobs.blobs
 
 
-@pytest.mark.parametrize("size", [100, 12 * MIB])
-async def test_whole_blob_without_commit_is_rolled_forward(
-    runtime: Runtime,
-    metadata: FakeMetadata,
-    put: Put,
-    monkeypatch: pytest.MonkeyPatch,
-    size: int,
+async def test_whole_multipart_without_commit_is_rolled_forward(
+    runtime: Runtime, metadata: FakeMetadata, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data = some_bytes(size)
+    data = some_bytes(12 * MIB)
     await crash_before_commit(metadata, put, monkeypatch, data)
     metadata.clock.advance(31)
     report = await sweep(runtime)
@@ -108,10 +105,25 @@ async def test_whole_blob_without_commit_is_rolled_forward(
     assert await read_back(runtime) == data
 
 
+async def test_small_blob_without_commit_is_undone(
+    runtime: Runtime,
+    blobs: FakeBlobStore,
+    metadata: FakeMetadata,
+    put: Put,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    await crash_before_commit(metadata, put, monkeypatch, b"never acknowledged")
+    assert blobs.blobs
+    metadata.clock.advance(31)
+    report = await sweep(runtime)
+    assert (report.rolled_forward, report.aborted) == (0, 1)
+    assert not blobs.blobs
+
+
 async def test_old_upload_never_overwrites_a_newer_acknowledged_one(
     runtime: Runtime, metadata: FakeMetadata, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await crash_before_commit(metadata, put, monkeypatch, b"old")
+    await crash_before_commit(metadata, put, monkeypatch, some_bytes(6 * MIB))
     await put(b"new")
     metadata.clock.advance(31)
     report = await sweep(runtime)
@@ -123,7 +135,7 @@ async def test_delete_in_between_counts_as_newer(
     runtime: Runtime, metadata: FakeMetadata, put: Put, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await put(b"first")
-    await crash_before_commit(metadata, put, monkeypatch, b"old")
+    await crash_before_commit(metadata, put, monkeypatch, some_bytes(6 * MIB))
     await delete_object(runtime, DEFAULT_TENANT, "films", "a", Preconditions())
     metadata.clock.advance(31)
     assert (await sweep(runtime)).aborted == 1

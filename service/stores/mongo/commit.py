@@ -5,6 +5,11 @@ key names now; the bucket is there and active; nothing newer than `base_seq`; th
 hold. Then the upload's compare-and-set to `committed`, which takes the time and the new `seq` from
 the database's clock, ends the old entry of the key, inserts the version and appends the event.
 
+A blob that one PutObject stored whole has nothing to be completed. Its owner commits it from
+`open`, with the completion in the same compare-and-set, and spares the server the step to
+`completing` and two reads: six commands instead of ten. Whether the upload is still ours is found
+out by the compare-and-set alone, after the preconditions.
+
 Whoever wins `undoing` (the owner, the sweeper, a bucket's deletion) changes the same upload
 document, so one of the two transactions aborts: that is what makes `undoing` proof. The event's id
 is the upload's, so no upload can ever announce two.
@@ -23,7 +28,7 @@ from service.model.event import Event, EventType
 from service.model.ids import EventId
 from service.model.upload import Upload, UploadRef, UploadState
 from service.stores.mongo.clock import NOW, literal
-from service.stores.mongo.documents import upload_out, version_in, version_out
+from service.stores.mongo.documents import completion_in, upload_out, version_in, version_out
 from service.stores.mongo.driver import Database, Document, Session
 from service.stores.mongo.errors import Guard
 from service.stores.mongo.events import event_in
@@ -41,22 +46,20 @@ def owned(ref: UploadRef, *states: UploadState) -> Document:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One upload's commit; `run` is the body of the transaction, `landed` its read-back."""
+    """One upload's commit; `run` is the body of the transaction, `landed` its read-back.
+
+    whole: the upload as its owner knows it, completion included, where it is committed from `open`.
+    """
 
     database: Database
     guard: Guard
     ref: UploadRef
-    base_seq: int | None
+    base_seq: int | None = None
+    whole: Upload | None = None
 
     async def run(self, session: Session) -> Upload:
         """Raises Fenced, BucketNotFound, BucketDeleting, Conflict, PreconditionFailed."""
-        uploads = self.database["uploads"]
-        stored = await uploads.find_one(
-            owned(self.ref, UploadState.COMPLETING), {PARTS: False}, session=session
-        )
-        if stored is None:
-            raise Fenced("the upload is not ours to commit")
-        upload = upload_out(stored)
+        upload = self.whole or await self._completing(session)
         current = await self._current(upload, session)
         await self._check_bucket(upload, session)
         self._check(upload, current)
@@ -68,6 +71,14 @@ class Commit:
         with self.guard.reading():
             stored = await self.database["uploads"].find_one(owned(self.ref, UploadState.COMMITTED))
         return upload_out(stored) if stored else None
+
+    async def _completing(self, session: Session) -> Upload:
+        stored = await self.database["uploads"].find_one(
+            owned(self.ref, UploadState.COMPLETING), {PARTS: False}, session=session
+        )
+        if stored is None:
+            raise Fenced("the upload is not ours to commit")
+        return upload_out(stored)
 
     async def _current(self, upload: Upload, session: Session) -> Document | None:
         intent = upload.intent
@@ -95,7 +106,7 @@ class Commit:
         )
 
     async def _step(self, upload: Upload, current: Document | None, session: Session) -> Document:
-        """`completing` -> `committed`; the seq is greater than any that the key ever had."""
+        """To `committed`; the seq is greater than any that the key ever had."""
         blob_key = upload.intent.blob_key
         has_leftovers = any(used.blob_key != blob_key for used in upload.keys)
         changes: Document = {
@@ -114,8 +125,12 @@ class Commit:
         }
         if has_leftovers:
             changes["clean_at"] = NOW
+        expected = owned(self.ref, UploadState.COMPLETING)
+        if self.whole is not None and upload.completion is not None:
+            expected = owned(self.ref, UploadState.OPEN) | {"keys.1": {"$exists": False}}
+            changes["completion"] = literal(completion_in(upload.completion))
         stored: Document | None = await self.database["uploads"].find_one_and_update(
-            owned(self.ref, UploadState.COMPLETING),
+            expected,
             [{"$set": changes}, {"$unset": ["lease_until", PARTS]}],
             return_document=ReturnDocument.AFTER,
             session=session,

@@ -75,7 +75,8 @@ class Transactions:
     """Runs transactions; each finishes even if its caller is cancelled.
 
     A session must not go back to the driver's pool while a thread still uses it, so a cancelled
-    caller waits for the run that it began; `drain` waits for those whose caller would not.
+    caller waits for the run that it began, which is committed only if the commit was sent already;
+    `drain` waits for those whose caller would not.
 
     Those that met a conflict run again one by one: thirty writers of one key would otherwise abort
     each other until their deadlines.
@@ -186,6 +187,10 @@ class Transactions:
             except BaseException:
                 await self._abort(session)
                 raise
+            if deadline.abandoned:
+                # What the snapshot saw may be older than what the caller's client was told since.
+                await self._abort(session)
+                raise _Again
             await self._commit(session, deadline)
             return result
 

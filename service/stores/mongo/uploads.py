@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pymongo import ASCENDING, ReturnDocument
@@ -110,6 +111,13 @@ class MongoUploadLedger:
         self, ref: UploadRef, *, deadline_s: float, base_seq: int | None = None
     ) -> Upload:
         commit = Commit(self._database, self._guard, ref, base_seq)
+        return await self._transactions.run(commit.run, commit.landed, deadline_s=deadline_s)
+
+    async def commit_whole(
+        self, upload: Upload, completion: Completion, *, deadline_s: float
+    ) -> Upload:
+        whole = replace(upload, completion=completion)
+        commit = Commit(self._database, self._guard, upload.ref, whole=whole)
         return await self._transactions.run(commit.run, commit.landed, deadline_s=deadline_s)
 
     async def begin_undo(self, ref: UploadRef, lease_s: float) -> Upload:
