@@ -1,0 +1,66 @@
+"""Small objects: 16 KiB, 16 connections; requests a second, and what each costs in the middle."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.load.bench.clients import Way, finished, upload, wrk
+from tests.load.bench.meters import figure, metered
+from tests.load.bench.report import Report
+from tests.load.bench.world import World
+
+SIZE_BYTES = 16 << 10
+CONNECTIONS = 16
+
+
+def measure_small(
+    world: World, report: Report, *, rounds: int, seconds: float, show: Callable[[str], None]
+) -> None:
+    source = world.folder / "small.bin"
+    source.write_bytes(b"x" * SIZE_BYTES)
+    for way in world.ways("small"):
+        finished([upload(way, source)], SIZE_BYTES)
+    found: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
+    for number in range(rounds):
+        show(f"small objects, round {number + 1} of {rounds}")
+        for way in world.ways("small"):
+            _note(found, world, way, "GET", seconds, f"{number}")
+        puts = [world.plain(""), world.mediagate("")]
+        if world.anonymous_puts:
+            puts = [world.direct("", anonymous=True), world.nginx("", anonymous=True), *puts]
+        for way in puts:
+            _note(found, world, way, "PUT", seconds, f"small/{number}/")
+    for (method, name), rows in found.items():
+        for what in rows[0]:
+            report.add(f"16 KiB {method}", name, what, figure([row[what] for row in rows]))
+
+
+def _note(
+    found: dict[tuple[str, str], list[dict[str, float]]],
+    world: World,
+    way: Way,
+    method: str,
+    seconds: float,
+    names: str,
+) -> None:
+    options = {"connections": CONNECTIONS, "size_bytes": SIZE_BYTES, "names": names}
+    watched = {name: world.pids[name] for name in {way.name, "store", "metadata"} & {*world.pids}}
+    with metered(watched) as cost:
+        rate = wrk(way, method, seconds=seconds, **options)  # type: ignore[arg-type]
+    requests = rate * cost.wall_s
+    row = {"requests/s": rate, "store CPU ms": cost.cpu_s["store"] * 1000 / requests}
+    row["metadata CPU ms"] = cost.cpu_s["metadata"] * 1000 / requests
+    if way.name in watched:
+        row["CPU ms"] = cost.cpu_s[way.name] * 1000 / requests
+    found[method, way.name].append(row)
+
+
+def pinned(pid: int, cores: str) -> None:
+    """Keep a process and its threads on these cores."""
+    subprocess.run(["taskset", "-a", "-c", "-p", cores, str(pid)], check=True, capture_output=True)
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            pinned(int(child), cores)

@@ -1,0 +1,82 @@
+"""Whole files: one of 1 GiB, and eight at once, up and down, every way in turn."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from subprocess import Popen
+
+from tests.load.bench.clients import Way, download, finished, first_bytes_s, upload
+from tests.load.bench.meters import MIB, figure, metered
+from tests.load.bench.report import Report
+from tests.load.bench.world import World
+
+PARALLEL = 8
+_FIRST_BYTES = 30
+
+
+def measure_transfers(
+    world: World,
+    report: Report,
+    *,
+    rounds: int,
+    big: Path,
+    middling: Path,
+    show: Callable[[str], None],
+) -> None:
+    """big: the source of single transfers; middling: of eight at once. Adds all figures."""
+    found: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
+    for number in range(rounds):
+        show(f"round {number + 1} of {rounds}")
+        for way in world.ways("big"):
+            _note(found, world, way, "upload", [lambda w=way: upload(w, big)], big)
+        # Unknown length in place of the object that is there; presigned PUTs need a length.
+        for way in (world.plain("big"), world.mediagate("big")):
+            kind = "upload, unknown length"
+            _note(found, world, way, kind, [lambda w=way: upload(w, big, known_length=False)], big)
+        for way in world.ways("big"):
+            _note(found, world, way, "download", [lambda w=way: download(w)], big)
+        for way in world.ways("big"):
+            times = figure(first_bytes_s(way, _FIRST_BYTES))
+            found["first byte", way.name].append({"ms": times.median * 1000})
+        world.clean_up("big")
+        names = [f"part-{each}" for each in range(PARALLEL)]
+        for ways in zip(*(world.ways(name) for name in names), strict=True):
+            _note(found, world, ways[0], "8 uploads", [_up(w, middling) for w in ways], middling)
+        for ways in zip(*(world.ways(name) for name in names), strict=True):
+            _note(found, world, ways[0], "8 downloads", [_down(w) for w in ways], middling)
+        world.clean_up(*names)
+    for (kind, way), rows in found.items():
+        for name in rows[0]:
+            report.add(kind, way, name, figure([row[name] for row in rows]))
+
+
+def _up(way: Way, source: Path) -> Callable[[], Popen[str]]:
+    return lambda: upload(way, source)
+
+
+def _down(way: Way) -> Callable[[], Popen[str]]:
+    return lambda: download(way)
+
+
+def _note(
+    found: dict[tuple[str, str], list[dict[str, float]]],
+    world: World,
+    way: Way,
+    kind: str,
+    starts: Iterable[Callable[[], Popen[str]]],
+    source: Path,
+) -> None:
+    size = source.stat().st_size
+    watched = {name: world.pids[name] for name in {way.name, "store", "metadata"} & {*world.pids}}
+    with metered(watched) as cost:
+        running = [start() for start in starts]
+        finished(running, size)
+    total_mib = len(running) * size / MIB
+    row = {"MB/s": total_mib * MIB / 1e6 / cost.wall_s}
+    row["store CPU s/GiB"] = cost.cpu_s["store"] * 1024 / total_mib
+    if way.name in watched:
+        row["CPU s/GiB"] = cost.cpu_s[way.name] * 1024 / total_mib
+        row["peak RSS MiB"] = cost.peak_rss_bytes[way.name] / MIB
+    found[kind, way.name].append(row)
