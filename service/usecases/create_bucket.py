@@ -24,3 +24,5 @@ async def create_bucket(
         if found is None or found.state is not BucketState.ACTIVE or found.settings != settings:
             raise
         return found, False
+    finally:
+        runtime.bucket_cache.forget(tenant, name)

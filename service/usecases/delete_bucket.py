@@ -37,15 +37,24 @@ async def _delete(runtime: Runtime, tenant: TenantId, name: str) -> None:
         raise BucketNotFound(f"there is no bucket {name!r}")
     if bucket.state is BucketState.ACTIVE and await _has_content(runtime, bucket):
         raise _not_empty(bucket)
+    try:
+        await _delete_empty(runtime, bucket)
+    finally:
+        runtime.bucket_cache.forget(tenant, name)
+
+
+async def _delete_empty(runtime: Runtime, bucket: Bucket) -> None:
+    buckets, tenant = runtime.metadata.buckets, bucket.tenant
     nonce = await buckets.begin_delete(tenant, bucket.id)
+    runtime.bucket_cache.forget(tenant, bucket.name)
     await _fence_uploads(runtime, bucket)
     if await _has_content(runtime, bucket):
         await buckets.revert_delete(tenant, bucket.id, nonce)
         raise _not_empty(bucket)
     if not await buckets.remove(tenant, bucket.id, nonce):
-        still = await buckets.get(tenant, name)
+        still = await buckets.get(tenant, bucket.name)
         if still is not None and still.id == bucket.id:
-            raise BucketDeleting(f"another deletion of {name!r} came in between")
+            raise BucketDeleting(f"another deletion of {bucket.name!r} came in between")
 
 
 async def _has_content(runtime: Runtime, bucket: Bucket) -> bool:

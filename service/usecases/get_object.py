@@ -27,21 +27,34 @@ log = structlog.get_logger()
 async def find_version(
     runtime: Runtime, tenant: TenantId, bucket: str, key: str, version: VersionId | None = None
 ) -> tuple[Bucket, Version]:
-    """The latest version of a key, or the one that is named.
+    """The latest version of a key, or the one that is named; the bucket as of a second ago.
 
     Raises BucketNotFound, ObjectNotFound.
     """
-    found = await runtime.metadata.buckets.get(tenant, bucket)
+    buckets = runtime.bucket_cache
+    known = buckets.known(tenant, bucket)
+    found = known or await buckets.fresh(tenant, bucket)
+    latest = await _look_up(runtime, found, key, version)
+    if latest is None and known is not None:
+        found = await buckets.fresh(tenant, bucket)
+        if found is not None and found.id != known.id:
+            latest = await _look_up(runtime, found, key, version)
     if found is None:
         raise BucketNotFound(f"there is no bucket {bucket!r}")
-    versions = runtime.metadata.versions
-    if version is None:
-        latest = await versions.get_latest(tenant, found.id, key)
-    else:
-        latest = await versions.get(tenant, found.id, key, version)
     if latest is None:
         raise ObjectNotFound(f"there is no object {key!r} in bucket {bucket!r}")
     return found, latest
+
+
+async def _look_up(
+    runtime: Runtime, bucket: Bucket | None, key: str, version: VersionId | None
+) -> Version | None:
+    if bucket is None:
+        return None
+    versions = runtime.metadata.versions
+    if version is None:
+        return await versions.get_latest(bucket.tenant, bucket.id, key)
+    return await versions.get(bucket.tenant, bucket.id, key, version)
 
 
 @asynccontextmanager

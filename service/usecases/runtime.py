@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from service.settings import Settings
 from service.stores.ports import BlobStore, MetadataStore
 from service.telemetry.metrics import Metrics
+from service.usecases.bucket_cache import BucketCache
 from service.usecases.byte_budget import ByteBudget
 from service.usecases.tasks import Tasks
 
@@ -19,3 +20,7 @@ class Runtime:
     budget: ByteBudget
     tasks: Tasks
     metrics: Metrics
+    bucket_cache: BucketCache = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "bucket_cache", BucketCache(self.metadata.buckets))

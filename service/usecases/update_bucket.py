@@ -42,4 +42,6 @@ async def update_bucket(
         except PreconditionFailed:
             if if_match is not None or attempt == _ATTEMPTS:
                 raise
+        finally:
+            runtime.bucket_cache.forget(tenant, name)
     raise AssertionError("unreachable")
