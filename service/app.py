@@ -14,9 +14,15 @@ import structlog
 from aiohttp import web
 
 from service.settings import Settings
+from service.stores.breaker import Breakers
 from service.stores.mongo.metadata import open_metadata
 from service.stores.s3.blob_store import open_blob_store
-from service.stores.wrappers import metered_blobs, metered_metadata
+from service.stores.wrappers import (
+    metered_blobs,
+    metered_metadata,
+    watched_blobs,
+    watched_metadata,
+)
 from service.telemetry.metrics import Metrics
 from service.usecases.authenticate import Authenticator
 from service.usecases.byte_budget import ByteBudget
@@ -33,6 +39,7 @@ from service.workers.auditor import run_auditor
 from service.workers.publisher import run_publisher
 from service.workers.scrubber import run_scrubber
 from service.workers.sweeper import run_sweeper
+from service.workers.watcher import watch_stores
 
 log = structlog.get_logger()
 _TASKS_SHARE = 0.15
@@ -57,13 +64,17 @@ async def open_runtime(settings: Settings, *, rebuilding: bool = False) -> Async
         await blobs.ensure_bucket()
         budget = ByteBudget(settings.limits.byte_budget_bytes)
         metrics.watch_budget(lambda: budget.used_bytes, budget.limit_bytes)
+        breakers = Breakers()
+        metrics.watch_breaker("blobs", lambda: breakers.blobs.is_open)
+        metrics.watch_breaker("metadata", lambda: breakers.metadata.is_open)
         runtime = Runtime(
             settings=settings,
-            blobs=metered_blobs(blobs, metrics),
-            metadata=metered_metadata(metadata, metrics),
+            blobs=watched_blobs(metered_blobs(blobs, metrics), breakers.blobs),
+            metadata=watched_metadata(metered_metadata(metadata, metrics), breakers.metadata),
             budget=budget,
             tasks=Tasks(),
             metrics=metrics,
+            breakers=breakers,
         )
         stack.push_async_callback(_drain, runtime)
         yield runtime
@@ -95,7 +106,9 @@ def build_app(
                 log.error("store_unfit", problem=problem)
             app[RUNTIME] = runtime
             app[AUTHENTICATOR] = Authenticator(runtime.metadata.keys, settings.auth)
-            app[READINESS] = Readiness(runtime.blobs, runtime.metadata, abilities.problems)
+            app[READINESS] = Readiness(
+                runtime.blobs, runtime.metadata, abilities.problems, runtime.breakers
+            )
             yield
 
     app.cleanup_ctx.append(stores)
@@ -115,6 +128,7 @@ async def _workers(app: web.Application) -> AsyncIterator[None]:
     workers = [
         asyncio.create_task(run(runtime), name=run.__name__) for enabled, run in loops if enabled
     ]
+    workers.append(asyncio.create_task(watch_stores(app[READINESS]), name="watch_stores"))
     yield
     for worker in workers:
         worker.cancel()

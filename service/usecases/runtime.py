@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from service.settings import Settings
+from service.stores.breaker import Breakers
 from service.stores.ports import BlobStore, MetadataStore
 from service.telemetry.metrics import Metrics
 from service.usecases.byte_budget import ByteBudget
@@ -19,3 +20,4 @@ class Runtime:
     budget: ByteBudget
     tasks: Tasks
     metrics: Metrics
+    breakers: Breakers = field(default_factory=Breakers)

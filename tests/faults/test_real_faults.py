@@ -13,6 +13,7 @@ import asyncio
 import json
 import os
 import random
+import re
 import subprocess
 import time
 from collections import Counter
@@ -295,8 +296,11 @@ async def test_f3_a_frozen_store_gives_bounded_503s_and_shows_in_readiness(
     answers, load.slowest_s = Counter(load.answers), 0.0
     with getattr(world.servers, frozen).frozen():
         froze_at = time.monotonic()
-        await asyncio.sleep(seconds)
+        opened_s = await until(lambda: _shedding(world.url), within_s=seconds)
+        shed_s = [await _shed_s(world.url, number) for number in range(10)]
+        await asyncio.sleep(max(froze_at + seconds - time.monotonic(), 0))
     thawed_at = time.monotonic()
+    acknowledged_s = await load.acknowledges(1)
     await load.acknowledges(5)
 
     async def ready_again() -> bool:
@@ -315,6 +319,9 @@ async def test_f3_a_frozen_store_gives_bounded_503s_and_shows_in_readiness(
         unready_after_s=down_s,
         ready_again_after_s=up_s,
         slowest_readiness_answer_s=readiness.slowest_s,
+        breaker_opened_after_s=opened_s,
+        slowest_answer_when_open_s=max(shed_s),
+        acknowledged_again_after_s=acknowledged_s,
         slowest_request_s=load.slowest_s,
         longest_deadline_s=longest_s,
         answers_meanwhile=dict(during),
@@ -324,9 +331,30 @@ async def test_f3_a_frozen_store_gives_bounded_503s_and_shows_in_readiness(
     assert down_s <= 5
     assert up_s is not None
     assert up_s <= 5
+    assert max(shed_s) < 1
+    assert acknowledged_s <= 5
     assert during["503"] > 0
     assert set(during) <= {"200", "201", "409", "503"}
     assert load.slowest_s <= longest_s + 3
+
+
+async def _shedding(url: str) -> bool:
+    """Whether a breaker is open, by the metrics."""
+    async with ClientSession(url) as http, http.get("/metrics") as response:
+        return re.search(r"^mediagate_breaker_open{.*} 1", await response.text(), re.M) is not None
+
+
+async def _shed_s(url: str, number: int) -> float:
+    """An upload that arrives while a breaker is open; how long its answer took, in seconds."""
+    began = time.monotonic()
+    async with (
+        ClientSession(url, headers=AUTHORIZED) as http,
+        http.put(f"{BUCKET}/objects/shed/{number}", data=BytesIO(b"x" * MIB)) as response,
+    ):
+        assert response.status == 503
+        assert int(response.headers["Retry-After"]) >= 1
+        assert "does not answer" in (await response.json())["detail"]
+    return time.monotonic() - began
 
 
 @pytest.fixture
