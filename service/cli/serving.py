@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import logging
+import os
+import sys
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -44,6 +47,20 @@ def serve(
 
     configure_logging(settings.telemetry)
     asyncio.run(server.serve(build_app(settings), settings))
+    _leave()
+
+
+def _leave() -> NoReturn:
+    """Be gone at once: all that was opened is closed, and the event loop has ended.
+
+    The interpreter would still take every module apart, which changes nothing and costs 0.2 s of
+    CPU, on a busy machine seconds beyond `http.shutdown_grace_s`; and it would wait for a driver's
+    thread that waits for a store that is frozen.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 @app.command()

@@ -9,6 +9,7 @@ from service.stores.breaker import Breakers
 from service.stores.ports import BlobStore, MetadataStore
 from service.telemetry.metrics import Metrics
 from service.usecases.byte_budget import ByteBudget
+from service.usecases.grace import Grace
 from service.usecases.tasks import Tasks
 
 
@@ -21,3 +22,4 @@ class Runtime:
     tasks: Tasks
     metrics: Metrics
     breakers: Breakers = field(default_factory=Breakers)
+    grace: Grace = field(default_factory=Grace)

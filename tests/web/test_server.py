@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from aiohttp import ClientConnectionError, ClientSession, web
@@ -16,6 +17,7 @@ from structlog.testing import capture_logs
 
 from service.app import Opener, build_app
 from service.settings import Http, Limits, Settings
+from service.usecases.grace import Grace
 from service.usecases.runtime import Runtime
 from service.web import server
 from service.web.routes import Route
@@ -265,7 +267,7 @@ async def test_the_end_comes_within_the_grace_whatever_runs(start: Start) -> Non
 
 def stores_of(service: Service) -> Opener:
     @asynccontextmanager
-    async def opener(_settings: Settings) -> AsyncIterator[Runtime]:
-        yield service.runtime
+    async def opener(settings: Settings) -> AsyncIterator[Runtime]:
+        yield replace(service.runtime, grace=Grace(settings.http.shutdown_grace_s))
 
     return opener
