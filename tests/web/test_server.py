@@ -265,6 +265,28 @@ async def test_the_end_comes_within_the_grace_whatever_runs(start: Start) -> Non
                 await request
 
 
+async def test_a_worker_whose_farewell_hangs_is_cut_off_within_the_grace(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    settings = make_settings(http=Http(port=0, shutdown_grace_s=1))
+    async with start() as other:
+        monkeypatch.setattr(other.metadata.leases, "release", hangs)
+        app = build_app(settings, stores_of(other), ())
+        urls: asyncio.Queue[str] = asyncio.Queue()
+        serving = asyncio.create_task(server.serve(app, settings, ready=urls.put_nowait))
+        await urls.get()
+        began = time.monotonic()
+        with capture_logs() as logs:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.wait_for(serving, 5)
+        assert time.monotonic() - began < 1
+    cut_off = {log["worker"] for log in logs if log["event"] == "worker_cut_off"}
+    assert cut_off == {"run_auditor", "run_scrubber"}
+
+
 def stores_of(service: Service) -> Opener:
     @asynccontextmanager
     async def opener(settings: Settings) -> AsyncIterator[Runtime]:
