@@ -2,27 +2,35 @@
 
 Everything that lives as long as the process is made and ended here, in cleanup contexts, in reverse
 order at the end: workers are cancelled, commits and undos under way are waited for, stores closed.
+None of it waits without end, whatever a store does: `Grace` is shared by all of it.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
 import structlog
 from aiohttp import web
 
 from service.settings import Settings
+from service.stores.breaker import Breakers
 from service.stores.mongo.metadata import open_metadata
 from service.stores.s3.blob_store import open_blob_store
-from service.stores.wrappers import metered_blobs, metered_metadata
+from service.stores.wrappers import (
+    metered_blobs,
+    metered_metadata,
+    watched_blobs,
+    watched_metadata,
+)
 from service.telemetry.metrics import Metrics
 from service.usecases.authenticate import Authenticator
 from service.usecases.byte_budget import ByteBudget
+from service.usecases.grace import Grace
 from service.usecases.readiness import Readiness
 from service.usecases.runtime import Runtime
-from service.usecases.tasks import Tasks
+from service.usecases.tasks import UNWIND_S, Tasks
 from service.web.body import close_unread
 from service.web.cors import allow_origin, answer_preflight
 from service.web.json import MAX_BODY_BYTES
@@ -33,10 +41,12 @@ from service.workers.auditor import run_auditor
 from service.workers.publisher import run_publisher
 from service.workers.scrubber import run_scrubber
 from service.workers.sweeper import run_sweeper
+from service.workers.watcher import watch_stores
 
 log = structlog.get_logger()
-_TASKS_SHARE = 0.15
-"""Of `http.shutdown_grace_s`, for commits and undos; web/server.py has the rest."""
+_WORKERS_UNTIL, _TASKS_UNTIL, _STORES_UNTIL = 0.8, 0.87, 0.92
+"""Shares of `http.shutdown_grace_s`; before them come the requests (web/server.py). What is left is
+for the event loop and its threads to end."""
 
 Opener = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
 
@@ -49,31 +59,44 @@ async def open_runtime(settings: Settings, *, rebuilding: bool = False) -> Async
     """
     metrics = Metrics()
     async with AsyncExitStack() as stack:
+        grace = Grace(settings.http.shutdown_grace_s)
         metadata = open_metadata(settings.metadata)
-        stack.push_async_callback(metadata.close)
+        stack.push_async_callback(_close, "metadata", metadata.close, grace)
         await metadata.start(rebuilding=rebuilding)
         blobs = await open_blob_store(settings.s3)
-        stack.push_async_callback(blobs.close)
+        stack.push_async_callback(_close, "blobs", blobs.close, grace)
         await blobs.ensure_bucket()
         budget = ByteBudget(settings.limits.byte_budget_bytes)
         metrics.watch_budget(lambda: budget.used_bytes, budget.limit_bytes)
+        breakers = Breakers()
+        metrics.watch_breaker("blobs", lambda: breakers.blobs.is_open)
+        metrics.watch_breaker("metadata", lambda: breakers.metadata.is_open)
         runtime = Runtime(
             settings=settings,
-            blobs=metered_blobs(blobs, metrics),
-            metadata=metered_metadata(metadata, metrics),
+            blobs=watched_blobs(metered_blobs(blobs, metrics), breakers.blobs),
+            metadata=watched_metadata(metered_metadata(metadata, metrics), breakers.metadata),
             budget=budget,
             tasks=Tasks(),
             metrics=metrics,
+            breakers=breakers,
+            grace=grace,
         )
         stack.push_async_callback(_drain, runtime)
         yield runtime
 
 
 async def _drain(runtime: Runtime) -> None:
-    grace_s = runtime.settings.http.shutdown_grace_s * _TASKS_SHARE
-    cancelled = await runtime.tasks.drain(grace_s)
+    cancelled = await runtime.tasks.drain(runtime.grace.left_s(_TASKS_UNTIL))
     if cancelled:
         log.warning("tasks_left_to_the_sweeper", count=cancelled)
+
+
+async def _close(store: str, close: Callable[[], Awaitable[None]], grace: Grace) -> None:
+    try:
+        async with asyncio.timeout(grace.left_s(_STORES_UNTIL)):
+            await close()
+    except TimeoutError:
+        log.warning("store_left_open", store=store)
 
 
 def build_app(
@@ -95,7 +118,9 @@ def build_app(
                 log.error("store_unfit", problem=problem)
             app[RUNTIME] = runtime
             app[AUTHENTICATOR] = Authenticator(runtime.metadata.keys, settings.auth)
-            app[READINESS] = Readiness(runtime.blobs, runtime.metadata, abilities.problems)
+            app[READINESS] = Readiness(
+                runtime.blobs, runtime.metadata, abilities.problems, runtime.breakers
+            )
             yield
 
     app.cleanup_ctx.append(stores)
@@ -115,9 +140,21 @@ async def _workers(app: web.Application) -> AsyncIterator[None]:
     workers = [
         asyncio.create_task(run(runtime), name=run.__name__) for enabled, run in loops if enabled
     ]
+    workers.append(asyncio.create_task(watch_stores(app[READINESS]), name=watch_stores.__name__))
     yield
+    await _end_workers(workers, runtime.grace)
+
+
+async def _end_workers(workers: list[asyncio.Task[None]], grace: Grace) -> None:
+    """Each may say its farewell (give back a lease, publish once more) while there is time."""
     for worker in workers:
         worker.cancel()
+    _, late = await asyncio.wait(workers, timeout=grace.left_s(_WORKERS_UNTIL))
+    for worker in late:
+        log.warning("worker_cut_off", worker=worker.get_name())
+        worker.cancel()
+    if late:
+        await asyncio.wait(late, timeout=UNWIND_S)
     for worker in workers:
-        with suppress(asyncio.CancelledError):
-            await worker
+        if worker.done() and not worker.cancelled():
+            worker.result()

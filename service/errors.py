@@ -189,13 +189,23 @@ class StoreFull(MediagateError):
 
 
 class StoreUnavailable(MediagateError):
+    """silent: the store was not reached or gave no answer in time, so it may be down; False where
+    it refused, or a connection broke that others may not."""
+
     code = "store_unavailable"
     title = "A store behind the service does not answer"
+
+    def __init__(self, detail: str = "", *, silent: bool = False, **extras: Any) -> None:
+        super().__init__(detail, **extras)
+        self.silent = silent
 
 
 class StoreTimeout(StoreUnavailable):
     code = "store_timeout"
     title = "A store behind the service did not answer in time"
+
+    def __init__(self, detail: str = "", *, silent: bool = True, **extras: Any) -> None:
+        super().__init__(detail, silent=silent, **extras)
 
 
 class OutcomeUnknown(StoreUnavailable):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import logging
+import os
+import sys
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -38,12 +41,32 @@ def serve(
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C, then let requests in flight end."""
     settings = load_settings(env_file, MEDIAGATE_HTTP__PORT=port, MEDIAGATE_HTTP__HOST=host)
-    from service.app import build_app
     from service.telemetry.logging import configure_logging
-    from service.web import server
 
     configure_logging(settings.telemetry)
-    asyncio.run(server.serve(build_app(settings), settings))
+    asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> NoReturn:
+    from service.app import build_app
+    from service.web import server
+
+    await server.serve(build_app(settings), settings)
+    _leave()
+
+
+def _leave() -> NoReturn:
+    """Be gone at once: all that was opened is closed by now.
+
+    The interpreter would still take every module apart, which changes nothing and costs 0.2 s of
+    CPU, on a busy machine seconds beyond `http.shutdown_grace_s`. And where a store is frozen, what
+    was left to the sweeper (the log says so) is a task or a driver's thread that waits for it, and
+    both the event loop and the interpreter would wait for them: 20 s and more.
+    """
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 @app.command()

@@ -1,7 +1,8 @@
-"""Wrappers of the ports with the same interface: every call is timed, every failure counted.
+"""Wrappers of the ports with the same interface: every call is timed, every failure counted, and
+the store's breaker told how it ended.
 
-One wrapper serves all ports: it hands attributes through and stands between the caller and the
-methods. What a method returns decides how it is measured: a coroutine to its end, the context of
+One wrapper serves all ports: it hands attributes through and puts a context around the calls of
+methods. What a method returns decides how long that is: a coroutine to its end, the context of
 `read` until the first bytes may be asked for, an iterator (`scan_multiparts`) not at all.
 """
 
@@ -9,16 +10,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+)
 from functools import wraps
 from inspect import iscoroutinefunction
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from service.errors import MediagateError
+from service.stores.breaker import Breaker
 from service.stores.ports import BlobStore, MetadataStore
 from service.telemetry.metrics import Metrics
 
-P = TypeVar("P")
+Around = Callable[[str], AbstractContextManager[None]]
+"""The name of an operation -> what to enter for each of its calls."""
 _METADATA_PORTS = (
     "versions",
     "uploads",
@@ -32,63 +40,31 @@ _METADATA_PORTS = (
 
 
 def metered_blobs(store: BlobStore, metrics: Metrics) -> BlobStore:
-    return cast(BlobStore, _Metered(store, "blobs", metrics))
+    return cast(BlobStore, _Wrapped(store, _measuring("blobs", metrics)))
 
 
 def metered_metadata(store: MetadataStore, metrics: Metrics) -> MetadataStore:
+    return _wrapped_metadata(store, lambda name: _measuring(name, metrics))
+
+
+def watched_blobs(store: BlobStore, breaker: Breaker) -> BlobStore:
+    return cast(BlobStore, _Wrapped(store, lambda _: breaker.watching()))
+
+
+def watched_metadata(store: MetadataStore, breaker: Breaker) -> MetadataStore:
+    return _wrapped_metadata(store, lambda _: lambda _: breaker.watching())
+
+
+def _wrapped_metadata(store: MetadataStore, around: Callable[[str], Around]) -> MetadataStore:
     parts = {
-        name: _Metered(getattr(store, name), f"metadata.{name}", metrics)
-        for name in _METADATA_PORTS
+        name: _Wrapped(getattr(store, name), around(f"metadata.{name}")) for name in _METADATA_PORTS
     }
-    return cast(MetadataStore, _Metered(store, "metadata", metrics, parts))
+    return cast(MetadataStore, _Wrapped(store, around("metadata"), parts))
 
 
-class _Metered:
-    def __init__(
-        self, inner: object, store: str, metrics: Metrics, parts: dict[str, Any] | None = None
-    ) -> None:
-        self._inner = inner
-        self._store = store
-        self._metrics = metrics
-        self.__dict__.update(parts or {})
-
-    def __getattr__(self, name: str) -> Any:
-        """Methods are wrapped once and kept; plain attributes may change and are asked for anew."""
-        found = getattr(self._inner, name)
-        if iscoroutinefunction(found):
-            wrapped: Any = self._timed_call(found, name)
-        elif name == "read":
-            wrapped = self._timed_read(found)
-        else:
-            return found
-        self.__dict__[name] = wrapped
-        return wrapped
-
-    def _timed_call(
-        self, call: Callable[..., Awaitable[Any]], operation: str
-    ) -> Callable[..., Awaitable[Any]]:
-        @wraps(call)
-        async def timed(*args: Any, **kwargs: Any) -> Any:
-            with self._measured(operation):
-                return await call(*args, **kwargs)
-
-        return timed
-
-    def _timed_read(
-        self, read: Callable[..., AbstractAsyncContextManager[AsyncIterator[bytes]]]
-    ) -> Callable[..., AbstractAsyncContextManager[AsyncIterator[bytes]]]:
-        @asynccontextmanager
-        async def timed(*args: Any) -> AsyncIterator[AsyncIterator[bytes]]:
-            context = read(*args)
-            with self._measured("read"):
-                chunks = await context.__aenter__()
-            async with _Entered(context):
-                yield chunks
-
-        return timed
-
+def _measuring(store: str, metrics: Metrics) -> Around:
     @contextmanager
-    def _measured(self, operation: str) -> Iterator[None]:
+    def measured(operation: str) -> Iterator[None]:
         began, code = time.perf_counter(), None
         try:
             yield
@@ -99,7 +75,51 @@ class _Metered:
             code = "unexpected"
             raise
         finally:
-            self._metrics.store_done(self._store, operation, time.perf_counter() - began, code)
+            metrics.store_done(store, operation, time.perf_counter() - began, code)
+
+    return measured
+
+
+class _Wrapped:
+    def __init__(self, inner: object, around: Around, parts: dict[str, Any] | None = None) -> None:
+        self._inner = inner
+        self._around = around
+        self.__dict__.update(parts or {})
+
+    def __getattr__(self, name: str) -> Any:
+        """Methods are wrapped once and kept; plain attributes may change and are asked for anew."""
+        found = getattr(self._inner, name)
+        if iscoroutinefunction(found):
+            wrapped: Any = self._call(found, name)
+        elif name == "read":
+            wrapped = self._read(found)
+        else:
+            return found
+        self.__dict__[name] = wrapped
+        return wrapped
+
+    def _call(
+        self, call: Callable[..., Awaitable[Any]], operation: str
+    ) -> Callable[..., Awaitable[Any]]:
+        @wraps(call)
+        async def surrounded(*args: Any, **kwargs: Any) -> Any:
+            with self._around(operation):
+                return await call(*args, **kwargs)
+
+        return surrounded
+
+    def _read(
+        self, read: Callable[..., AbstractAsyncContextManager[AsyncIterator[bytes]]]
+    ) -> Callable[..., AbstractAsyncContextManager[AsyncIterator[bytes]]]:
+        @asynccontextmanager
+        async def surrounded(*args: Any) -> AsyncIterator[AsyncIterator[bytes]]:
+            context = read(*args)
+            with self._around("read"):
+                chunks = await context.__aenter__()
+            async with _Entered(context):
+                yield chunks
+
+        return surrounded
 
 
 class _Entered:

@@ -130,6 +130,22 @@ class Metrics:
             registry=registry,
         )
 
+        self.breaker_open = Gauge(
+            "mediagate_breaker_open",
+            "1 while a store does not answer and new requests are refused for it",
+            ("store",),
+            registry=registry,
+        )
+        self.requests_shed = Counter(
+            "mediagate_requests_shed",
+            "Requests refused at once, since a store did not answer",
+            ("store",),
+            registry=registry,
+        )
+
+    def watch_breaker(self, store: str, is_open: Callable[[], bool]) -> None:
+        self.breaker_open.labels(store).set_function(is_open)
+
     def watch_budget(self, used_bytes: Callable[[], int], limit_bytes: int) -> None:
         """Read the budget's use whenever somebody scrapes, rather than at every grain."""
         self.budget_used_bytes.set_function(used_bytes)

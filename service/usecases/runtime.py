@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from service.settings import Settings
+from service.stores.breaker import Breakers
 from service.stores.ports import BlobStore, MetadataStore
 from service.telemetry.metrics import Metrics
 from service.usecases.bucket_cache import BucketCache
 from service.usecases.byte_budget import ByteBudget
+from service.usecases.grace import Grace
 from service.usecases.tasks import Tasks
 
 
@@ -20,6 +22,8 @@ class Runtime:
     budget: ByteBudget
     tasks: Tasks
     metrics: Metrics
+    breakers: Breakers = field(default_factory=Breakers)
+    grace: Grace = field(default_factory=Grace)
     bucket_cache: BucketCache = field(init=False)
 
     def __post_init__(self) -> None:

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import structlog
 
 T = TypeVar("T")
+UNWIND_S = 0.2
+"""How long a cancelled task is waited for: one that waits for a driver's thread goes on longer."""
 log = structlog.get_logger()
 
 
@@ -57,7 +59,8 @@ class Tasks:
         _, late = await asyncio.wait(self._running, timeout=timeout_s)
         for task in late:
             task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        if late:
+            await asyncio.wait(late, timeout=UNWIND_S)
         return len(late)
 
     def __len__(self) -> int:

@@ -12,8 +12,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
+from service.errors import StoreUnavailable
 from service.model.api_key import Scope
 from service.protocol.names import decode_path, validate_bucket_name, validate_key
 from service.usecases.authorize import authorize
@@ -21,7 +22,7 @@ from service.web import buckets, downloads, form, keys, listing, metadata, opera
 from service.web.auth import authenticated
 from service.web.expect import later
 from service.web.middleware import Handler
-from service.web.state import TARGET, Target
+from service.web.state import TARGET, Target, runtime_of
 
 _PATTERNS = {"{bucket}": "{bucket:[^/]+}", "{key}": "{key:(?s:.*)}", "{id}": "{id:[^/]+}"}
 
@@ -31,7 +32,8 @@ class Route:
     """path: a template; `{key}` takes all the rest of a path, slashes included.
 
     scope: None opens the route to everybody. prefix: the query parameter that says which keys a
-    listing is about.
+    listing is about. bytes: whether it reads or writes blobs (a HEAD never does); every row with a
+    scope needs metadata.
     """
 
     method: str
@@ -39,6 +41,7 @@ class Route:
     handler: Handler
     scope: Scope | None
     prefix: str | None = None
+    bytes: bool = False
 
 
 BUCKET = "/v1/buckets/{bucket}"
@@ -56,9 +59,9 @@ ROUTES: tuple[Route, ...] = (
     Route("PATCH", BUCKET, buckets.patch_bucket, Scope.ADMIN),
     Route("DELETE", BUCKET, buckets.delete_one_bucket, Scope.ADMIN),
     Route("GET", OBJECTS, listing.get_objects, Scope.LIST, prefix="prefix"),
-    Route("GET", OBJECT, downloads.get_object, Scope.READ),
-    Route("PUT", OBJECT, uploads.put_object, Scope.WRITE),
-    Route("POST", OBJECTS, form.post_form, Scope.WRITE),
+    Route("GET", OBJECT, downloads.get_object, Scope.READ, bytes=True),
+    Route("PUT", OBJECT, uploads.put_object, Scope.WRITE, bytes=True),
+    Route("POST", OBJECTS, form.post_form, Scope.WRITE, bytes=True),
     Route("DELETE", OBJECT, uploads.delete_object, Scope.DELETE),
     Route("GET", METADATA, metadata.get_metadata, Scope.READ),
     Route("POST", "/v1/keys", keys.post_key, Scope.ADMIN),
@@ -82,6 +85,7 @@ def _guarded(route: Route) -> Handler:
     assert scope is not None
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
+        _shed(request, route)
         principal = await authenticated(request)
         target = _target(request, route)
         prefix = request.query.get(route.prefix, "") if route.prefix else None
@@ -96,6 +100,23 @@ def _guarded(route: Route) -> Handler:
         return await route.handler(request)
 
     return endpoint
+
+
+def _shed(request: web.Request, route: Route) -> None:
+    """Refuse at once what a store that is silent would only let wait; before anything is written.
+
+    Raises StoreUnavailable.
+    """
+    runtime = runtime_of(request)
+    breakers = {"metadata": runtime.breakers.metadata}
+    if route.bytes and request.method != hdrs.METH_HEAD:
+        breakers["blobs"] = runtime.breakers.blobs
+    for store, breaker in breakers.items():
+        try:
+            breaker.check()
+        except StoreUnavailable:
+            runtime.metrics.requests_shed.labels(store).inc()
+            raise
 
 
 def _target(request: web.Request, route: Route) -> Target:

@@ -6,7 +6,7 @@ text; `Connection` adds that by overriding three methods of its protocol. A head
 
 End (SIGTERM, SIGINT): readiness says 503, then nothing new is accepted, requests in flight may end,
 what is left is cancelled; then the cleanup contexts run (workers, tasks, stores). All of it shares
-`http.shutdown_grace_s`.
+`http.shutdown_grace_s`, counted from the signal (`usecases/grace.py`).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _BACKLOG = 1024
 _LINGERING_S = 3.0
 _MAX_NOTICE_S = 1.0
 """How long readiness tells the end before connections are refused: a tenth of the grace at most."""
-_REQUESTS_SHARE = 0.7
-"""Of the grace; the rest is for undoing what did not end."""
+_REQUESTS_UNTIL = 0.7
+"""Share of the grace; the rest is for undoing what did not end (app.py)."""
 
 
 def require_c_parser() -> None:
@@ -198,13 +198,17 @@ class GuardedServer(web.Server):
 
 class Runner(web.AppRunner):
     def __init__(self, app: web.Application, settings: Settings) -> None:
-        requests_s = settings.http.shutdown_grace_s * _REQUESTS_SHARE
-        super().__init__(app, shutdown_timeout=max(requests_s, 0.01))  # 0: for ever to aiohttp
+        super().__init__(app)
         self._settings = settings
 
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()
         return GuardedServer(plain, self._settings, self.app[RUNTIME].metrics)
+
+    async def shutdown(self) -> None:
+        """What aiohttp calls before it waits for requests: the time for that is known only now."""
+        await super().shutdown()
+        self._shutdown_timeout = self.app[RUNTIME].grace.left_s(_REQUESTS_UNTIL)
 
 
 async def serve(
@@ -225,6 +229,7 @@ async def serve(
         if ready:
             ready(site.name)
         await stop.wait()
+        app[RUNTIME].grace.begin()
         log.info("draining", grace_s=settings.http.shutdown_grace_s)
         app[READINESS].draining = True
         await asyncio.sleep(min(_MAX_NOTICE_S, settings.http.shutdown_grace_s / 10))

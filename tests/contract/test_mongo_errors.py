@@ -119,6 +119,22 @@ async def test_a_frozen_server_keeps_nobody_waiting_beyond_the_timeout(
     await mongo_world.commit(upload)
 
 
+async def test_silence_is_told_from_refusals(
+    mongo_world: World, hasty: MongoMetadata, embedded_mongo: EmbeddedMongo, mongo_url: str
+):
+    upload = await mongo_world.opened()
+    with embedded_mongo.paused():
+        await asyncio.sleep(0.1)  # its threads stop one by one
+        with pytest.raises(StoreUnavailable) as of_a_read:
+            await hasty.ping()
+        with pytest.raises(StoreUnavailable) as of_a_write:
+            await hasty.uploads.renew(upload.ref, 60)
+    with failing(mongo_url, "update", errorCode=13), pytest.raises(StoreUnavailable) as refusal:
+        await hasty.uploads.renew(upload.ref, 60)
+    silent = [raised.value.silent for raised in (of_a_read, of_a_write, refusal)]
+    assert silent == [True, True, False]
+
+
 async def test_where_nothing_listens_every_call_says_so_in_time(mongo_world: World):
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
@@ -136,4 +152,7 @@ async def test_where_nothing_listens_every_call_says_so_in_time(mongo_world: Wor
                 with pytest.raises(StoreUnavailable) as raised:
                     await call
                 assert not isinstance(raised.value, OutcomeUnknown)
+        with pytest.raises(StoreUnavailable) as raised:
+            await store.ping()
+        assert raised.value.silent
         await store.close()

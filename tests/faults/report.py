@@ -10,7 +10,7 @@ from typing import Any
 BARS = {
     "F1": "kill -9 of the service under load: nothing acknowledged lost, nothing leaked",
     "F2": "kill -9 of S3 and of MongoDB: nothing acknowledged lost, recovered within 10 s",
-    "F3": "SIGSTOP of S3 or MongoDB: bounded 503s, readiness flips within 5 s",
+    "F3": "SIGSTOP of S3 or MongoDB: bounded 503s, new requests shed, readiness flips within 5 s",
     "F4": "disk full: 507, old data readable, heals by itself",
     "F6": "30% SlowDown: no corruption, at most twice the requests",
     "F7": "answers lost after Complete and commit: no loss, no duplicate",

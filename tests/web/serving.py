@@ -16,6 +16,7 @@ from service.model.ids import DEFAULT_TENANT
 from service.settings import MIB, Auth, Http, Journal, Limits, Settings, Sweep
 from service.telemetry.metrics import Metrics
 from service.usecases.byte_budget import ByteBudget
+from service.usecases.grace import Grace
 from service.usecases.keys import NewKey, create_key
 from service.usecases.runtime import Runtime
 from service.usecases.tasks import Tasks
@@ -79,6 +80,7 @@ async def running(
         ByteBudget(settings.limits.byte_budget_bytes),
         Tasks(),
         Metrics(),
+        grace=Grace(settings.http.shutdown_grace_s),
     )
 
     @asynccontextmanager

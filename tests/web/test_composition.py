@@ -46,6 +46,8 @@ async def test_the_service_starts_serves_and_ends(settings: Settings) -> None:
             text = await response.text()
         assert 'operation="create",store="metadata.buckets"' in text
         assert 'operation="probe",store="blobs"' in text
+        assert 'mediagate_breaker_open{store="blobs"} 0.0' in text
+        assert 'mediagate_breaker_open{store="metadata"} 0.0' in text
     os.kill(os.getpid(), signal.SIGTERM)
     await asyncio.wait_for(serving, 8)
 

@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 from aiohttp import ClientConnectionError, ClientSession, web
@@ -16,6 +17,7 @@ from structlog.testing import capture_logs
 
 from service.app import Opener, build_app
 from service.settings import Http, Limits, Settings
+from service.usecases.grace import Grace
 from service.usecases.runtime import Runtime
 from service.web import server
 from service.web.routes import Route
@@ -263,9 +265,31 @@ async def test_the_end_comes_within_the_grace_whatever_runs(start: Start) -> Non
                 await request
 
 
+async def test_a_worker_whose_farewell_hangs_is_cut_off_within_the_grace(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def hangs(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    settings = make_settings(http=Http(port=0, shutdown_grace_s=1))
+    async with start() as other:
+        monkeypatch.setattr(other.metadata.leases, "release", hangs)
+        app = build_app(settings, stores_of(other), ())
+        urls: asyncio.Queue[str] = asyncio.Queue()
+        serving = asyncio.create_task(server.serve(app, settings, ready=urls.put_nowait))
+        await urls.get()
+        began = time.monotonic()
+        with capture_logs() as logs:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await asyncio.wait_for(serving, 5)
+        assert time.monotonic() - began < 1
+    cut_off = {log["worker"] for log in logs if log["event"] == "worker_cut_off"}
+    assert cut_off == {"run_auditor", "run_scrubber"}
+
+
 def stores_of(service: Service) -> Opener:
     @asynccontextmanager
-    async def opener(_settings: Settings) -> AsyncIterator[Runtime]:
-        yield service.runtime
+    async def opener(settings: Settings) -> AsyncIterator[Runtime]:
+        yield replace(service.runtime, grace=Grace(settings.http.shutdown_grace_s))
 
     return opener

@@ -44,15 +44,17 @@ WRITE_CONFLICT = 112
 def translate(error: PyMongoError, *, wrote: bool) -> MediagateError:
     """What to raise instead. wrote: the call was a write, so a lost answer leaves it open."""
     if isinstance(error, ServerSelectionTimeoutError):
-        return StoreUnavailable("the metadata store cannot be reached")
+        return StoreUnavailable("the metadata store cannot be reached", silent=True)
     if isinstance(error, WaitQueueTimeoutError):
-        return StoreTimeout("no connection to the metadata store came free in time")
+        return StoreTimeout("no connection to the metadata store came free", silent=False)
     if isinstance(error, OperationFailure) and error.code == OUT_OF_DISK:
         return StoreFull("the metadata store has no room left")
+    # A server that tells us that the time ran out has answered.
+    silent = error.timeout and not isinstance(error, OperationFailure)
     if wrote and (error.timeout or isinstance(error, ConnectionFailure | WriteConcernError)):
-        return OutcomeUnknown("the answer of the metadata store was lost")
+        return OutcomeUnknown("the answer of the metadata store was lost", silent=silent)
     if error.timeout:
-        return StoreTimeout("the metadata store did not answer in time")
+        return StoreTimeout("the metadata store did not answer in time", silent=silent)
     if isinstance(error, ConnectionFailure | WriteConcernError):
         return StoreUnavailable("the connection to the metadata store broke")
     if isinstance(error, OperationFailure):

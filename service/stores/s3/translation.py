@@ -105,10 +105,11 @@ def translate(error: Exception, *, write: bool) -> MediagateError:
     if isinstance(error, ConnectTimeoutError):
         return StoreTimeout("the S3 store could not be reached in time")
     if _never_sent(error):
-        return StoreUnavailable("the S3 store cannot be reached")
+        return StoreUnavailable("the S3 store cannot be reached", silent=True)
+    late = isinstance(error, (ReadTimeoutError, TimeoutError))
     if write:
-        return OutcomeUnknown("the answer of the S3 store was lost")
-    if isinstance(error, (ReadTimeoutError, TimeoutError)):
+        return OutcomeUnknown("the answer of the S3 store was lost", silent=late)
+    if late:
         return StoreTimeout("the S3 store did not answer in time")
     return StoreUnavailable("the connection to the S3 store broke")
 
@@ -159,5 +160,5 @@ def _translate_send(error: Exception, *, write: bool, body: PartBody | None) -> 
     found = translate(error, write=body.sends > 0)
     answered = 1 if isinstance(error, ClientError) else 0
     if isinstance(found, StoreUnavailable) and body.sends > answered:
-        return OutcomeUnknown("an attempt may have reached the S3 store")
+        return OutcomeUnknown("an attempt may have reached the S3 store", silent=found.silent)
     return found

@@ -84,6 +84,34 @@ def test_error_of_the_driver_becomes_ours(
     assert type(translate(error, write=True)) is of_a_write
 
 
+@pytest.mark.parametrize(
+    ("error", "silent"),
+    [
+        (answer("SlowDown", 503), False),
+        (answer("InternalError", 500), False),
+        (answer("AccessDenied", 403), False),
+        (RESET, False),
+        (CLOSED, False),
+        (REFUSED, True),
+        (ConnectTimeoutError(endpoint_url=URL), True),
+        (ReadTimeoutError(endpoint_url=URL), True),
+        (TimeoutError(), True),
+    ],
+    ids=str,
+)
+async def test_silence_is_told_from_refusals_and_broken_connections(
+    error: Exception, silent: bool
+) -> None:
+    for found in (
+        translate(error, write=False),
+        translate(error, write=True),
+        await fail_after_sends(0, error),
+        await fail_after_sends(2, error),
+    ):
+        assert isinstance(found, StoreUnavailable)
+        assert found.silent is silent
+
+
 async def fail_after_sends(sends: int, error: Exception) -> MediagateError:
     body = PartBody([b"some", b"bytes"])
     for _ in range(sends):
