@@ -1,4 +1,4 @@
-"""The S3 clients of a process: one session, three connection pools.
+"""The S3 clients of a process: one session, three connection pools, and a signer.
 
     reads    GetObject. A slow reader holds its connection for as long as it likes, so readers have
              a pool of their own (`s3.max_downloads`) and cannot starve anybody else.
@@ -6,6 +6,7 @@
     once     CreateMultipartUpload and CompleteMultipartUpload: one attempt, no replay, because a
              second Create makes a second multipart, and a second Complete meets NoSuchUpload on
              MinIO, which would hide that the first succeeded.
+    links    signs URLs for the public endpoint and sends nothing.
 
 PutObject may be replayed: blob keys are random and never used twice, so the same bytes under the
 same key are all that a replay can leave; a late one that arrives after an undo is found by the
@@ -29,6 +30,7 @@ class Clients:
     reads: Any
     writes: Any
     once: Any
+    links: Any
     stack: AsyncExitStack
 
     async def close(self) -> None:
@@ -40,11 +42,15 @@ async def open_clients(settings: S3) -> Clients:
     session = get_session()
     async with AsyncExitStack() as stack:
 
-        async def client(attempts: int, connections: int = settings.max_connections) -> Any:
+        async def client(
+            attempts: int,
+            connections: int = settings.max_connections,
+            endpoint: str = settings.endpoint,
+        ) -> Any:
             return await stack.enter_async_context(
                 session.create_client(
                     "s3",
-                    endpoint_url=settings.endpoint,
+                    endpoint_url=endpoint,
                     region_name=settings.region,
                     aws_access_key_id=settings.access_key,
                     aws_secret_access_key=settings.secret_key.get_secret_value(),
@@ -52,12 +58,13 @@ async def open_clients(settings: S3) -> Clients:
                 )
             )
 
-        reads, writes, once = (
+        reads, writes, once, links = (
             await client(3, settings.max_downloads),
             await client(3),
             await client(1),
+            await client(1, endpoint=settings.public_endpoint or settings.endpoint),
         )
-        return Clients(reads, writes, once, stack.pop_all())
+        return Clients(reads, writes, once, links, stack.pop_all())
 
 
 def _config(settings: S3, attempts: int, connections: int) -> AioConfig:
