@@ -4,6 +4,11 @@ DATA ?= .dev
 S3 ?= seaweedfs
 N ?= 30
 ARGS ?=
+USERS ?= 20
+TIME ?= 60s
+SIZE ?= 16MiB
+URL ?=
+KEY ?= $(MEDIAGATE_KEY)
 
 SUPPORTED = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -19,12 +24,13 @@ TOOLS_PATH := $(BIN):$(PATH):$(HOME)/go/bin:/usr/local/go/bin
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help run stack test faults lint audit minio clean
+.PHONY: help run stack test faults load lint audit minio clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
 	@echo
 	@echo "PORT=$(PORT)  DATA=$(DATA)  S3=$(S3) (or minio)  N=$(N) for faults  ARGS= for pytest"
+	@echo "for load: USERS=$(USERS)  TIME=$(TIME)  SIZE=$(SIZE) at most  URL= of a deployment  KEY= its API key"
 
 run: $(RUNTIME) ## the service and its servers on this machine, data in DATA
 	@exec env PATH="$(TOOLS_PATH)" $(BIN)/mediagate dev --data "$(DATA)" --port "$(PORT)" --s3 "$(S3)" --die-with-parent
@@ -39,6 +45,10 @@ faults: $(DEVELOPMENT) ## kill, freeze, fill up and lie to real processes, N rou
 	@PATH="$(TOOLS_PATH)" MEDIAGATE_TEST_FAULTS_N="$(N)" \
 		MEDIAGATE_TEST_FAULTS_REPORT="$(abspath $(DATA))/faults" \
 		$(BIN)/python -m pytest tests/faults/test_real_faults.py $(ARGS)
+
+load: $(DEVELOPMENT) ## load-test a service of its own, or the one at URL; report in DATA/load.html
+	@exec env PATH="$(TOOLS_PATH)" MEDIAGATE_KEY="$(KEY)" $(BIN)/python -m tests.load --data "$(DATA)" \
+		--s3 "$(S3)" --users "$(USERS)" --time "$(TIME)" --max-size "$(SIZE)" --url "$(URL)"
 
 lint: $(DEVELOPMENT) ## style, types, layers, dependencies, Dockerfile, compose file
 	$(BIN)/ruff check

@@ -44,6 +44,8 @@ class Http(_Group):
 
 class S3(_Group):
     endpoint: str = "http://127.0.0.1:9000"
+    # Without a path: the store checks the signature against the path that reaches it.
+    public_endpoint: str | None = Field(None, pattern=r"^https?://[^/?#@\s]+/?$")
     region: str = "us-east-1"
     bucket: str = "mediagate"
     access_key: str = "minioadmin"
@@ -53,6 +55,7 @@ class S3(_Group):
     request_timeout_s: float = Field(30, gt=0)
     max_connections: int = Field(128, ge=1)
     max_downloads: int = Field(2_000, ge=1)
+    presign_ttl_s: int = Field(300, ge=1, le=7 * 24 * 3600)
 
 
 class Metadata(_Group):
@@ -211,4 +214,6 @@ class Settings(BaseSettings):
         """A blob that is still being downloaded must not be deleted under its reader."""
         if self.sweep.grace_s <= self.http.max_download_s:
             raise ValueError("http.max_download_s must be shorter than sweep.grace_s")
+        if self.s3.public_endpoint and self.sweep.grace_s <= self.s3.presign_ttl_s:
+            raise ValueError("s3.presign_ttl_s must be shorter than sweep.grace_s")
         return self

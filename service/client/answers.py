@@ -47,6 +47,7 @@ class BucketInfo(_Answer):
     max_object_size_bytes: int | None = None
     allowed_content_types: tuple[str, ...] = ()
     cache_control: str | None = None
+    delivery: str = "proxy"
 
 
 class Page(_Answer):

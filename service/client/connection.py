@@ -60,8 +60,8 @@ class Connection:
         self._on_retry = on_retry
         # Bytes come as they are stored: nothing may be decoded on the way.
         headers = {"Accept-Encoding": "identity", "User-Agent": "mediagate"}
-        if key:
-            headers["Authorization"] = f"Bearer {key}"
+        # No header of the session: that would go to wherever a redirect leads.
+        self._key = {"Authorization": f"Bearer {key}"} if key else {}
         self._session = ClientSession(
             connector=TCPConnector(limit=0),
             headers=headers,
@@ -93,32 +93,62 @@ class Connection:
         *,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str] | None = None,
+        redirects: bool = False,
         **more: Any,
     ) -> AsyncIterator[ClientResponse]:
         """A response of status 2xx. path: from the root, encoded. more: `data`, `expect100`, ….
+
+        redirects: a 307 of the service is an answer too, and is not followed here.
 
         Raises the error that the service tells, or Unreachable, also from inside the block.
         """
         url = URL(self.base + path + (f"?{urlencode(query)}" if query else ""), encoded=True)
         with self.translated():
             async with self._session.request(
-                method, url, headers=headers, allow_redirects=False, **more
+                method,
+                url,
+                headers={**self._key, **(headers or {})},
+                allow_redirects=False,
+                **more,
+            ) as response:
+                if response.status >= 300 and not (redirects and _is_ours(response)):
+                    raise await error_of(response)
+                yield response
+
+    @asynccontextmanager
+    async def follow(
+        self, redirect: ClientResponse, headers: Mapping[str, str]
+    ) -> AsyncIterator[ClientResponse]:
+        """GET what a redirect points to, without the key: it is none of the target's business.
+
+        Raises as `request` does; no message tells the URL, which may be signed.
+        """
+        try:
+            target = redirect.url.join(URL(redirect.headers["Location"], encoded=True))
+        except (KeyError, ValueError) as error:
+            raise UnexpectedAnswer("the answer is a redirect to nowhere") from error
+        if target.scheme not in ("http", "https"):
+            raise UnexpectedAnswer("the answer is a redirect to no web server")
+        with self.translated(str(target.origin())):
+            async with self._session.get(
+                target, headers=headers, allow_redirects=False, timeout=self.transfer_timeout
             ) as response:
                 if response.status >= 300:
                     raise await error_of(response)
                 yield response
 
     @contextmanager
-    def translated(self) -> Iterator[None]:
-        """aiohttp's errors, and a TimeoutError, become Unreachable."""
+    def translated(self, url: str | None = None) -> Iterator[None]:
+        """aiohttp's errors, and a TimeoutError, become Unreachable. url: None for the service's."""
+        url = url or self.base
         try:
             yield
         except InvalidURL as error:
-            raise Invalid(f"{self.base!r} is no URL of a service") from error
+            raise Invalid(f"{url!r} is no URL of a service") from error
         except (ClientConnectorError, ConnectionTimeoutError) as error:
-            raise unreachable(error, self.base, connected=False) from error
+            raise unreachable(error, url, connected=False) from error
         except (ClientError, TimeoutError) as error:
-            raise unreachable(error, self.base, connected=True) from error
+            raise unreachable(error, url, connected=True) from error
 
     async def send(self, method: str, path: str, **more: Any) -> bytes:
         """A small request; its whole answer."""
@@ -148,6 +178,11 @@ async def _once(request: ClientRequest, handler: ClientHandlerType) -> ClientRes
         raise
     except (ClientOSError, ServerDisconnectedError) as error:
         raise unreachable(error, str(request.url.origin()), connected=True) from error
+
+
+def _is_ours(response: ClientResponse) -> bool:
+    """A redirect of a download tells the version; one of a proxy in between does not."""
+    return response.status == 307 and "ETag" in response.headers
 
 
 def parse(body: bytes, model: type[A]) -> A:

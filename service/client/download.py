@@ -9,10 +9,11 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from aiohttp import ClientResponse
+from multidict import CIMultiDictProxy
 
 from service.client.checksum import NAME, Crc64
 from service.client.connection import Connection, object_path
@@ -35,6 +36,14 @@ class Target:
         return f"mg://{self.bucket}/{self.key}"
 
 
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """told: what the service says of the version; response: whose body has its bytes."""
+
+    told: CIMultiDictProxy[str]
+    response: ClientResponse
+
+
 class Download:
     """Bytes [start, end) of a version of `size_bytes`; iterate it once, inside its context.
 
@@ -42,12 +51,13 @@ class Download:
     download is held against its CRC64NVME at the end: DigestMismatch.
     """
 
-    def __init__(self, connection: Connection, target: Target, response: ClientResponse) -> None:
+    def __init__(self, connection: Connection, target: Target, answer: _Answer) -> None:
+        response = answer.response
         self.target = target
         self.start, self.end, self.size_bytes = _extent(response)
-        self.etag = response.headers.get("ETag", "")
+        self.etag = answer.told.get("ETag", "")
         self.content_type = response.content_type
-        self.digests = _digests(response)
+        self.digests = _digests(answer.told)
         self._connection = connection
         self._response: ClientResponse | None = response
 
@@ -90,7 +100,8 @@ class Download:
         if not self.etag:
             raise UnexpectedAnswer("the answer has no entity tag, so nobody can go on with it")
         rest = {"Range": f"bytes={position}-{self.end - 1}", "If-Match": self.etag}
-        async with _get(self._connection, self.target, rest) as response:
+        async with _get(self._connection, self.target, rest) as answer:
+            response = answer.response
             if _extent(response) != (position, self.end, self.size_bytes):
                 raise UnexpectedAnswer("the answer has another range than was asked for")
             yield response
@@ -110,11 +121,11 @@ async def open_download(
         while True:
             try:
                 request = _get(connection, target, headers)
-                response = await stack.enter_async_context(request)
+                answer = await stack.enter_async_context(request)
                 break
             except patience.errors as error:
                 await patience.wait(error)
-        yield Download(connection, target, response)
+        yield Download(connection, target, answer)
 
 
 def range_headers(start: int, end: int | None) -> dict[str, str]:
@@ -126,16 +137,26 @@ def range_headers(start: int, end: int | None) -> dict[str, str]:
     return {"Range": f"bytes={start}-{'' if end is None else end - 1}"}
 
 
-def _get(
+@asynccontextmanager
+async def _get(
     connection: Connection, target: Target, headers: Mapping[str, str]
-) -> AbstractAsyncContextManager[ClientResponse]:
-    return connection.request(
+) -> AsyncIterator[_Answer]:
+    """Where the bucket redirects, the store's answer behind it. The service redirects nothing under
+    a condition, so the store is sent none."""
+    async with connection.request(
         "GET",
         object_path(target.bucket, target.key),
         query={"version": target.version} if target.version else None,
         headers=headers,
+        redirects=True,
         timeout=connection.transfer_timeout,
-    )
+    ) as first:
+        if first.status != 307:
+            yield _Answer(first.headers, first)
+            return
+        ranges = {name: value for name, value in headers.items() if name == "Range"}
+        async with connection.follow(first, ranges) as response:
+            yield _Answer(first.headers, response)
 
 
 def _extent(response: ClientResponse) -> tuple[int, int, int]:
@@ -148,8 +169,8 @@ def _extent(response: ClientResponse) -> tuple[int, int, int]:
     return int(match[1]), int(match[2]) + 1, int(match[3])
 
 
-def _digests(response: ClientResponse) -> Mapping[str, bytes]:
+def _digests(told: CIMultiDictProxy[str]) -> Mapping[str, bytes]:
     try:
-        return parse_digests(", ".join(response.headers.getall("Repr-Digest", ())))
+        return parse_digests(", ".join(told.getall("Repr-Digest", ())))
     except Invalid as error:
         raise UnexpectedAnswer("the answer has a malformed Repr-Digest") from error

@@ -26,6 +26,17 @@ class BlobFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class LinkFields:
+    """What the store is to say of a blob by a link, in place of what it keeps itself."""
+
+    content_type: str
+    content_disposition: str
+    cache_control: str
+    content_encoding: str | None = None
+    content_language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ListedBlob:
     """modified_at: when the store last wrote it, by the store's clock, never rounded up."""
 

@@ -14,6 +14,13 @@ class BucketState(StrEnum):
     DELETING = "deleting"
 
 
+class Delivery(StrEnum):
+    """Who sends the bytes of a download: this service, or the store itself by a presigned URL."""
+
+    PROXY = "proxy"
+    REDIRECT = "redirect"
+
+
 @dataclass(frozen=True, slots=True)
 class BucketSettings:
     """What the owner of a bucket may choose.
@@ -26,6 +33,7 @@ class BucketSettings:
     max_object_size_bytes: int | None = None
     allowed_content_types: tuple[str, ...] = ()
     cache_control: str | None = None
+    delivery: Delivery = Delivery.PROXY
 
 
 @dataclass(frozen=True, slots=True)

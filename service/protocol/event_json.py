@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import orjson
 
 from service.model.api_key import ApiKey, Scope
-from service.model.bucket import Bucket, BucketSettings, BucketState
+from service.model.bucket import Bucket, BucketSettings, BucketState, Delivery
 from service.model.event import Event, EventType, Subject
 from service.model.ids import EventId
 from service.model.version import ObjectFacts, Version
@@ -90,8 +90,11 @@ def _version(plain: dict[str, Any]) -> Version:
 
 def _bucket(plain: dict[str, Any]) -> Bucket:
     chosen = plain["settings"]
-    types = tuple(chosen["allowed_content_types"])
-    settings = _of(BucketSettings, chosen | {"allowed_content_types": types})
+    choices = {
+        "allowed_content_types": tuple(chosen["allowed_content_types"]),
+        "delivery": Delivery(chosen.get("delivery", Delivery.PROXY)),
+    }
+    settings = _of(BucketSettings, chosen | choices)
     state = BucketState(plain["state"])
     return _of(Bucket, plain | _times(plain, "created_at") | {"settings": settings, "state": state})
 

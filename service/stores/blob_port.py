@@ -8,6 +8,7 @@ from typing import Protocol
 
 from service.model.blob import (
     BlobFacts,
+    LinkFields,
     ListedBlob,
     ListedMultipart,
     PartChecksum,
@@ -82,6 +83,13 @@ class BlobStore(Protocol):
 
         Entering raises BlobMissing where there is no such blob, or a shorter one. The iterator
         raises StoreUnavailable when the connection breaks; it never ends early without an error.
+        """
+
+    async def link(self, key: BlobKey, fields: LinkFields, ttl_s: int) -> str:
+        """A URL by which anybody may GET the blob, whole or by one range, for `ttl_s` seconds.
+
+        Nothing is asked of the store: a blob that is not there is found out by whoever follows.
+        The URL is a secret and belongs in no log. fields: printable ASCII.
         """
 
     async def delete(self, key: BlobKey) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from service.errors import BucketExists
 from service.model.bucket import Bucket, BucketSettings, BucketState
 from service.model.ids import TenantId
+from service.usecases.deliveries import check_delivery
 from service.usecases.runtime import Runtime
 
 
@@ -14,8 +15,9 @@ async def create_bucket(
     """Returns the bucket and whether it was made now.
 
     One that is there already with these very settings is what was asked for; any other raises
-    BucketExists. name: valid.
+    BucketExists. Conflict: this installation cannot deliver that way. name: valid.
     """
+    check_delivery(runtime, settings.delivery)
     buckets = runtime.metadata.buckets
     try:
         return await buckets.create(tenant, name, settings), True

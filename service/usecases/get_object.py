@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import structlog
 
 from service.errors import BlobMissing, BucketNotFound, ObjectNotFound, StoreUnavailable
+from service.model.blob import LinkFields
 from service.model.bucket import Bucket
 from service.model.ids import TenantId, VersionId
 from service.model.version import Version
@@ -68,11 +69,25 @@ async def read_version(
     Entering raises BlobMissing where the blob is gone: the caller reads the version once more. The
     iterator raises StoreUnavailable when the store does not come back.
     """
-    if version.damaged_at is not None:
-        log.warning("damaged_version_read", version=version.id, damaged_at=str(version.damaged_at))
+    _warn_of_damage(version)
     async with AsyncExitStack() as stack:
         first = await stack.enter_async_context(runtime.blobs.read(version.blob_key, start, end))
         yield _resumed(runtime, version, start, end, first, stack)
+
+
+async def link_version(runtime: Runtime, version: Version, fields: LinkFields) -> str:
+    """A URL of the store that gives the bytes of this version, for `s3.presign_ttl_s`.
+
+    Whether the blob is there is not asked: a version that was just read keeps it for the sweeper's
+    grace, which is longer.
+    """
+    _warn_of_damage(version)
+    return await runtime.blobs.link(version.blob_key, fields, runtime.settings.s3.presign_ttl_s)
+
+
+def _warn_of_damage(version: Version) -> None:
+    if version.damaged_at is not None:
+        log.warning("damaged_version_read", version=version.id, damaged_at=str(version.damaged_at))
 
 
 async def _resumed(

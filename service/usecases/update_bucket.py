@@ -10,6 +10,7 @@ from service.errors import PreconditionFailed
 from service.model.bucket import Bucket
 from service.model.ids import TenantId
 from service.model.preconditions import EntityTags
+from service.usecases.deliveries import check_delivery
 from service.usecases.read_buckets import get_bucket
 from service.usecases.runtime import Runtime
 
@@ -26,8 +27,11 @@ async def update_bucket(
     """Change the settings named in `changes` (fields of BucketSettings) and leave the rest.
 
     Without `if_match` a change made by somebody else meanwhile is kept and this one put on top.
-    Raises BucketNotFound, BucketDeleting, PreconditionFailed.
+    Raises BucketNotFound, BucketDeleting, PreconditionFailed, Conflict (a delivery that this
+    installation does not have).
     """
+    if "delivery" in changes:
+        check_delivery(runtime, changes["delivery"])
     for attempt in range(1, _ATTEMPTS + 1):
         bucket = await get_bucket(runtime, tenant, name)
         if if_match is not None and not if_match.match_strongly(bucket.etag):

@@ -7,7 +7,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field, StringConstraints
 
-from service.model.bucket import Bucket, BucketSettings
+from service.model.bucket import Bucket, BucketSettings, Delivery
 from service.protocol.conditionals import format_etag, parse_preconditions
 from service.usecases.create_bucket import create_bucket
 from service.usecases.delete_bucket import delete_bucket
@@ -29,6 +29,7 @@ class BucketBody(Body):
     max_object_size_bytes: Annotated[int, Field(ge=0, lt=1 << 63)] | None = None
     allowed_content_types: Annotated[tuple[MediaRange, ...], Field(max_length=100)] | None = None
     cache_control: HeaderText | None = None
+    delivery: Delivery | None = None
 
     def changes(self) -> dict[str, object]:
         """The fields that were sent, as BucketSettings wants them."""
@@ -37,6 +38,8 @@ class BucketBody(Body):
             sent["allowed_content_types"] = tuple(
                 kind.lower() for kind in sent["allowed_content_types"] or ()
             )
+        if "delivery" in sent:
+            sent["delivery"] = sent["delivery"] or Delivery.PROXY
         return sent
 
 
@@ -48,6 +51,7 @@ class BucketAnswer(Answer):
     max_object_size_bytes: int | None
     allowed_content_types: tuple[str, ...]
     cache_control: str | None
+    delivery: Delivery
 
 
 class BucketPage(Answer):
@@ -116,4 +120,5 @@ def _shown(bucket: Bucket) -> BucketAnswer:
         max_object_size_bytes=bucket.settings.max_object_size_bytes,
         allowed_content_types=bucket.settings.allowed_content_types,
         cache_control=bucket.settings.cache_control,
+        delivery=bucket.settings.delivery,
     )

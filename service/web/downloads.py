@@ -8,6 +8,7 @@ from service.errors import BlobMissing, Invalid
 from service.model.ids import VersionId
 from service.usecases.get_object import find_version
 from service.web.delivery import deliver, plan_delivery
+from service.web.redirect import may_redirect, redirect
 from service.web.state import PRINCIPAL, STARTED, TARGET, runtime_of
 
 
@@ -35,6 +36,8 @@ async def _get(request: web.Request) -> web.StreamResponse:
         pinned=named is not None,
         download_as=request.query.get("download"),
     )
+    if may_redirect(request, runtime, bucket, plan):
+        return await redirect(runtime, version, plan)
     return await deliver(request, runtime, version, plan)
 
 

@@ -9,10 +9,10 @@ import pytest
 from metadata_engines import OTHER_TENANT, TENANT, World
 
 from service.errors import BucketDeleting, BucketExists, BucketNotFound, PreconditionFailed
-from service.model.bucket import Bucket, BucketSettings, BucketState
+from service.model.bucket import Bucket, BucketSettings, BucketState, Delivery
 from service.model.ids import BucketId, new_id
 
-CHOSEN = BucketSettings(5 << 40, ("video/*", "$image"), "$cache")
+CHOSEN = BucketSettings(5 << 40, ("video/*", "$image"), "$cache", Delivery.REDIRECT)
 
 
 async def test_create_makes_an_active_bucket(world: World):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.model.api_key import ApiKey, Scope
-from service.model.bucket import BucketSettings
+from service.model.bucket import BucketSettings, Delivery
 from service.model.preconditions import EntityTag, EntityTags, Preconditions
 from service.model.upload import Completion, Idempotency, Intent, Part
 from service.model.version import ObjectFacts, Version
@@ -92,12 +92,23 @@ def test_an_api_key_survives(key: ApiKey):
     assert d.api_key_out(through_bson(d.api_key_in(key))) == key
 
 
-@given(st.builds(BucketSettings, st.none() | SIZE, NAMES, st.none() | TEXT), MOMENT)
+SETTINGS = st.builds(
+    BucketSettings, st.none() | SIZE, NAMES, st.none() | TEXT, st.sampled_from(Delivery)
+)
+
+
+@given(SETTINGS, MOMENT)
 def test_a_bucket_survives(settings: BucketSettings, moment: datetime):
     document = {"_id": "b", "tenant": "t", "name": "n", "state": "active", "revision": 3}
     document |= {"created_at": moment, "settings": d.settings_in(settings)}
     bucket = d.bucket_out(through_bson(document))
     assert (bucket.settings, bucket.created_at, bucket.revision) == (settings, moment, 3)
+
+
+def test_a_bucket_from_before_deliveries_is_proxied():
+    old = d.settings_in(BucketSettings(5, ("a/b",), "no-cache", Delivery.REDIRECT))
+    del old["delivery"]
+    assert d.settings_out(old) == BucketSettings(5, ("a/b",), "no-cache", Delivery.PROXY)
 
 
 @given(FACTS)

@@ -10,11 +10,11 @@ from metadata_engines import OTHER_TENANT, TENANT, World
 
 from service.errors import Conflict, Fenced, PreconditionFailed
 from service.model.api_key import ApiKey, Scope
-from service.model.bucket import BucketSettings, BucketState
+from service.model.bucket import BucketSettings, BucketState, Delivery
 from service.model.event import Batch, Event, EventType, Publisher
 from service.model.ids import KeyId, new_id
 
-CHOSEN = BucketSettings(5 << 40, ("video/*", "$image"), "$cache")
+CHOSEN = BucketSettings(5 << 40, ("video/*", "$image"), "$cache", Delivery.REDIRECT)
 
 
 async def leader(world: World, owner: str = "$a", ttl_s: float = 60) -> Publisher:

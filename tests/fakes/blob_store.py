@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from awscrt import checksums
 from service.errors import BlobMissing, OutcomeUnknown, StoreRefused, StoreUnavailable
 from service.model.blob import (
     BlobFacts,
+    LinkFields,
     ListedBlob,
     ListedMultipart,
     PartChecksum,
@@ -27,6 +29,15 @@ from tests.fakes.clock import START, Clock
 
 def crc_of(data: bytes) -> bytes:
     return checksums.crc64nvme(data).to_bytes(8, "big")
+
+
+@dataclass(frozen=True)
+class Link:
+    """until: of the monotonic clock."""
+
+    key: BlobKey
+    fields: LinkFields
+    until: float
 
 
 @dataclass
@@ -44,6 +55,7 @@ class FakeBlobStore:
     """
 
     part_checksum = PartChecksum.CRC64NVME
+    public_endpoint = "http://store.invalid"
 
     def __init__(
         self,
@@ -57,6 +69,7 @@ class FakeBlobStore:
         self.modified: dict[BlobKey, datetime] = {}
         self._clock = clock or Clock()
         self.multiparts: dict[MultipartId, Multipart] = {}
+        self.links: dict[str, Link] = {}
         self._completed: dict[MultipartId, BlobKey] = {}
         self._complete_again = complete_again
         self._chunk_bytes = chunk_bytes
@@ -129,6 +142,12 @@ class FakeBlobStore:
     async def _chunks(self, data: bytes, start: int, end: int) -> AsyncIterator[bytes]:
         for position in range(start, end, self._chunk_bytes):
             yield data[position : min(end, position + self._chunk_bytes)]
+
+    async def link(self, key: BlobKey, fields: LinkFields, ttl_s: int) -> str:
+        """Followed where `tests/fakes/link_server.py` serves it."""
+        token = secrets.token_hex(16)
+        self.links[token] = Link(key, fields, time.monotonic() + ttl_s)
+        return f"{self.public_endpoint}/{token}?X-Amz-Signature={secrets.token_hex(8)}"
 
     async def delete(self, key: BlobKey) -> None:
         self.blobs.pop(key, None)

@@ -49,7 +49,16 @@ EFFECTS = {
     "buckets": {"create", "update", "begin_delete", "revert_delete", "remove"},
 }
 READS = {
-    "blobs": {"probe", "ping", "ensure_bucket", "list_multiparts", "head", "scan", "close"},
+    "blobs": {
+        "probe",
+        "ping",
+        "ensure_bucket",
+        "list_multiparts",
+        "head",
+        "link",
+        "scan",
+        "close",
+    },
     "versions": {"get_latest", "get", "current_seq", "scan", "has_content", "dead"},
     "uploads": {"get", "expired", "undoable_in", "due", "count"},
     "buckets": {"get", "list"},

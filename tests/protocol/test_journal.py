@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from service.errors import JournalDamaged
 from service.model.api_key import ApiKey, Scope
-from service.model.bucket import Bucket, BucketSettings, BucketState
+from service.model.bucket import Bucket, BucketSettings, BucketState, Delivery
 from service.model.event import Event, EventType
 from service.model.version import ObjectFacts, Version
 from service.protocol.event_json import event_line, parse_event
@@ -41,7 +41,11 @@ VERSIONS = st.builds(
     damaged_at=st.none() | MOMENT,
 )
 CHOSEN = st.builds(
-    BucketSettings, st.none() | SIZE, st.lists(TEXT, max_size=3).map(tuple), st.none() | TEXT
+    BucketSettings,
+    st.none() | SIZE,
+    st.lists(TEXT, max_size=3).map(tuple),
+    st.none() | TEXT,
+    st.sampled_from(Delivery),
 )
 BUCKETS = st.builds(
     Bucket, TEXT, TEXT, TEXT, st.sampled_from(BucketState), MOMENT, SIZE, settings=CHOSEN
@@ -96,6 +100,12 @@ def test_an_object_is_read_back_as_it_was(events: list[Event]):
 def test_what_a_later_release_adds_is_ignored():
     named = json.loads(event_line(an_event(), 1))
     named["new"] = named["bucket"]["new"] = {"a": 1}
+    assert parse_event(json.dumps(named).encode()) == an_event()
+
+
+def test_a_bucket_from_before_deliveries_is_proxied():
+    named = json.loads(event_line(an_event(), 1))
+    assert named["bucket"]["settings"].pop("delivery") == "proxy"
     assert parse_event(json.dumps(named).encode()) == an_event()
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from service.errors import BlobMissing, Conflict, NotFound
 from service.model.api_key import ApiKey, Scope
-from service.model.bucket import BucketSettings
+from service.model.bucket import BucketSettings, Delivery
 from service.model.ids import DEFAULT_TENANT, KeyId, new_id
 from service.model.preconditions import Preconditions
 from service.model.version import ObjectFacts
@@ -57,7 +57,7 @@ async def test_everything_is_there_again(
     await delete_object(runtime, DEFAULT_TENANT, "films", "gone", Preconditions())
     films = await metadata.buckets.get(DEFAULT_TENANT, "films")
     assert films is not None
-    chosen = BucketSettings(1 << 40, ("video/*",), "no-store")
+    chosen = BucketSettings(1 << 40, ("video/*",), "no-store", Delivery.REDIRECT)
     changed = await metadata.buckets.update(DEFAULT_TENANT, films.id, chosen, revision=1)
     now = await metadata.now()
     key = ApiKey(KeyId(new_id()), DEFAULT_TENANT, "k", b"\x01" * 32, frozenset(Scope), now)

@@ -91,6 +91,8 @@ async def test_patch_with_a_stale_etag_is_412_and_changes_nothing(service: Servi
         ('{"allowed_content_types": "image/png"}', "allowed_content_types"),
         ('{"allowed_content_types": [{"$gt": ""}]}', "allowed_content_types.0"),
         ('{"allowed_content_types": ["*"]}', "allowed_content_types.0"),
+        ('{"delivery": "teleport"}', "delivery"),
+        ('{"delivery": {"$ne": "proxy"}}', "delivery"),
         ('{"public": true}', "public"),
         ("[]", ""),
         ("null", ""),

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from service.model.api_key import ApiKey, Scope
-from service.model.bucket import Bucket, BucketSettings, BucketState
+from service.model.bucket import Bucket, BucketSettings, BucketState, Delivery
 from service.model.preconditions import EntityTag, EntityTags, Preconditions
 from service.model.upload import (
     Completion,
@@ -197,7 +197,21 @@ def upload_out(document: Document) -> Upload:
 
 
 def settings_in(settings: BucketSettings) -> Document:
-    return {**asdict(settings), "allowed_content_types": list(settings.allowed_content_types)}
+    return {
+        **asdict(settings),
+        "allowed_content_types": list(settings.allowed_content_types),
+        "delivery": settings.delivery.value,
+    }
+
+
+def settings_out(document: Document) -> BucketSettings:
+    """A bucket that was made before there was a choice of delivery has the default."""
+    return BucketSettings(
+        max_object_size_bytes=document["max_object_size_bytes"],
+        allowed_content_types=tuple(document["allowed_content_types"]),
+        cache_control=document["cache_control"],
+        delivery=Delivery(document.get("delivery", Delivery.PROXY)),
+    )
 
 
 def bucket_in(bucket: Bucket) -> Document:
@@ -213,7 +227,6 @@ def bucket_in(bucket: Bucket) -> Document:
 
 
 def bucket_out(document: Document) -> Bucket:
-    chosen = document["settings"]
     return Bucket(
         id=document["_id"],
         tenant=document["tenant"],
@@ -221,9 +234,7 @@ def bucket_out(document: Document) -> Bucket:
         state=BucketState(document["state"]),
         created_at=document["created_at"],
         revision=document["revision"],
-        settings=BucketSettings(
-            **{**chosen, "allowed_content_types": tuple(chosen["allowed_content_types"])}
-        ),
+        settings=settings_out(document["settings"]),
     )
 
 

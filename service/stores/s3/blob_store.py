@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from service.errors import BlobMissing, OutcomeUnknown
 from service.model.blob import (
     BlobFacts,
+    LinkFields,
     ListedBlob,
     ListedMultipart,
     PartChecksum,
@@ -31,6 +32,7 @@ from service.stores.s3.checksums import (
     encode,
 )
 from service.stores.s3.clients import Clients, open_clients
+from service.stores.s3.links import presigned
 from service.stores.s3.part_body import PartBody
 from service.stores.s3.probe import probe_store
 from service.stores.s3.signed_urls import SignedUrls
@@ -192,6 +194,9 @@ class S3BlobStore:
         finally:
             # Gives the connection back where the body was read to its end, else closes it.
             response.close()
+
+    async def link(self, key: BlobKey, fields: LinkFields, ttl_s: int) -> str:
+        return await presigned(self._clients.links, self._at(key), fields, ttl_s)
 
     async def delete(self, key: BlobKey) -> None:
         async with s3_call(self._timeout_s, write=True):

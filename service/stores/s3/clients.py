@@ -7,6 +7,7 @@
     once       CreateMultipartUpload and CompleteMultipartUpload: one attempt, no replay, because a
                second Create makes a second multipart, and a second Complete meets NoSuchUpload on
                MinIO, which would hide that the first succeeded.
+    links      signs URLs for the public endpoint and sends nothing.
 
 PutObject may be replayed: blob keys are random and never used twice, so the same bytes under the
 same key are all that a replay can leave; a late one that arrives after an undo is found by the
@@ -44,6 +45,7 @@ class Clients:
     downloads: ClientSession
     writes: Any
     once: Any
+    links: Any
     stack: AsyncExitStack
 
     async def close(self) -> None:
@@ -55,11 +57,11 @@ async def open_clients(settings: S3) -> Clients:
     session = get_session()
     async with AsyncExitStack() as stack:
 
-        async def client(attempts: int) -> Any:
+        async def client(attempts: int, endpoint: str = settings.endpoint) -> Any:
             return await stack.enter_async_context(
                 session.create_client(
                     "s3",
-                    endpoint_url=settings.endpoint,
+                    endpoint_url=endpoint,
                     region_name=settings.region,
                     aws_access_key_id=settings.access_key,
                     aws_secret_access_key=settings.secret_key.get_secret_value(),
@@ -68,9 +70,10 @@ async def open_clients(settings: S3) -> Clients:
             )
 
         writes, once = await client(ATTEMPTS), await client(1)
+        links = await client(1, settings.public_endpoint or settings.endpoint)
         ca_bundle = session.get_config_variable("ca_bundle")
         downloads = await stack.enter_async_context(await _open_downloads(settings, ca_bundle))
-        return Clients(downloads, writes, once, stack.pop_all())
+        return Clients(downloads, writes, once, links, stack.pop_all())
 
 
 async def _open_downloads(settings: S3, ca_bundle: str | None) -> ClientSession:
