@@ -98,9 +98,9 @@ async def test_a_link_gives_one_range(
 
 async def test_a_link_ends(linking: tuple[BlobStore, str]) -> None:
     store, _ = linking
-    url = await store.link(await put(store, [b"soon over"]), FIELDS, 1)
+    url = await store.link(await put(store, [b"soon over"]), FIELDS, 3)
     assert (await follow(url))[0] == 200
-    await asyncio.sleep(2.1)
+    await asyncio.sleep(4.1)
     status, _, body = await follow(url)
     assert status == 403
     assert b"soon over" not in body

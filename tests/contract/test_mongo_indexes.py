@@ -113,7 +113,8 @@ async def live(world: World) -> None:
     await ledger.switch_key(upload.ref, key)
     await ledger.save_multipart(upload.ref, key, MultipartId("m"))
     await ledger.complete(upload.ref, completion(), 60)
-    await world.commit(upload)
+    await world.commit(await world.read(upload))
+    await world.commit(await world.opened())
     await world.put()
     await world.delete()
     await world.put()
@@ -205,7 +206,7 @@ async def recorder(mongo_settings: Metadata) -> AsyncIterator[Recorder]:
         world = await World(store, pass_time).open()
         await live(world)
         with pytest.raises(Fenced):
-            await world.commit(await world.opened())
+            await store.uploads.commit((await world.opened()).ref, deadline_s=1)
         await store.versions._events.find_one({"_id": "none"})  # the read-back of a delete
         yield recorder
     finally:

@@ -127,7 +127,7 @@ class Commit:
             changes["clean_at"] = NOW
         expected = owned(self.ref, UploadState.COMPLETING)
         if self.whole is not None and upload.completion is not None:
-            expected = owned(self.ref, UploadState.OPEN) | {"keys.1": {"$exists": False}}
+            expected = owned(self.ref, UploadState.OPEN) | {"blob_key": upload.intent.blob_key}
             changes["completion"] = literal(completion_in(upload.completion))
         stored: Document | None = await self.database["uploads"].find_one_and_update(
             expected,

@@ -155,6 +155,7 @@ SHAPES = (
     Shape("uploads", "admit", {"_id": "=", "absent": "="}, BY_ID),
     Shape("uploads", "a step", _STEP, BY_ID),
     Shape("uploads", "save a multipart's id", _STEP | {"keys.blob_key": "="}, BY_ID),
+    Shape("uploads", "commit a whole blob", _STEP | {"blob_key": "="}, BY_ID),
     Shape("uploads", "fence, forget, clean", {"_id": "=", "state": "="}, BY_ID),
     Shape("uploads", "take over", {"_id": "=", "state": "=", "lease_until": "<"}, BY_ID),
     Shape("uploads", "expired leases", {"lease_until": "<"}, "lease", sort=("lease_until",)),
