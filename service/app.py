@@ -18,6 +18,7 @@ from service.stores.mongo.metadata import open_metadata
 from service.stores.s3.blob_store import open_blob_store
 from service.stores.wrappers import metered_blobs, metered_metadata
 from service.telemetry.metrics import Metrics
+from service.telemetry.pulse import keep_fresh
 from service.usecases.authenticate import Authenticator
 from service.usecases.byte_budget import ByteBudget
 from service.usecases.readiness import Readiness
@@ -99,8 +100,17 @@ def build_app(
             yield
 
     app.cleanup_ctx.append(stores)
+    app.cleanup_ctx.append(_pulse)
     app.cleanup_ctx.append(_workers)
     return app
+
+
+async def _pulse(app: web.Application) -> AsyncIterator[None]:
+    beating = asyncio.create_task(keep_fresh(app[RUNTIME].metrics), name="pulse")
+    yield
+    beating.cancel()
+    with suppress(asyncio.CancelledError):
+        await beating
 
 
 async def _workers(app: web.Application) -> AsyncIterator[None]:

@@ -35,15 +35,42 @@ def serve(
     env_file: EnvFile = None,
     port: Port = None,
     host: Annotated[str | None, typer.Option(help="Instead of http.host.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Instead of http.workers: processes on the port.")
+    ] = None,
+    worker: Annotated[
+        int | None, typer.Option(hidden=True, help="Which of them this is; its supervisor says so.")
+    ] = None,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C, then let requests in flight end."""
-    settings = load_settings(env_file, MEDIAGATE_HTTP__PORT=port, MEDIAGATE_HTTP__HOST=host)
-    from service.app import build_app
+    settings = load_settings(
+        env_file,
+        MEDIAGATE_HTTP__PORT=port,
+        MEDIAGATE_HTTP__HOST=host,
+        MEDIAGATE_HTTP__WORKERS=workers,
+    )
     from service.telemetry.logging import configure_logging
+
+    configure_logging(settings.telemetry, worker)
+    if worker is None and settings.http.workers > 1:
+        from service.cli.supervisor import supervise
+
+        raise typer.Exit(supervise(settings))
+    _serve(settings, worker)
+
+
+def _serve(settings: Settings, worker: int | None) -> None:
+    """As the only process, or as one of a supervisor's workers."""
+    from service.app import build_app
+    from service.cli.supervisor import READY
     from service.web import server
 
-    configure_logging(settings.telemetry)
-    asyncio.run(server.serve(build_app(settings), settings))
+    def ready(_url: str) -> None:
+        if worker is not None:
+            typer.echo(READY)  # the supervisor reads it
+
+    share_port = worker is not None
+    asyncio.run(server.serve(build_app(settings), settings, ready=ready, share_port=share_port))
 
 
 @app.command()
