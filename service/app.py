@@ -18,7 +18,7 @@ from service.stores.mongo.metadata import open_metadata
 from service.stores.s3.blob_store import open_blob_store
 from service.stores.wrappers import metered_blobs, metered_metadata
 from service.telemetry.metrics import Metrics
-from service.telemetry.pulse import keep_fresh
+from service.telemetry.pulse import keep_time
 from service.usecases.authenticate import Authenticator
 from service.usecases.byte_budget import ByteBudget
 from service.usecases.readiness import Readiness
@@ -106,7 +106,7 @@ def build_app(
 
 
 async def _pulse(app: web.Application) -> AsyncIterator[None]:
-    beating = asyncio.create_task(keep_fresh(app[RUNTIME].metrics), name="pulse")
+    beating = asyncio.create_task(keep_time(app[RUNTIME].metrics), name="pulse")
     yield
     beating.cancel()
     with suppress(asyncio.CancelledError):

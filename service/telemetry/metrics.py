@@ -24,6 +24,10 @@ _LAST: Literal["mostrecent"] = "mostrecent"
 """How gauges of several processes become one; those of ended processes count in the second only."""
 
 _REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600)
+_LAG_BUCKETS = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.075, 0.1, 0.15),
+    *(0.25, 0.5, 1, 2.5, 5, 10),
+)
 _STORE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -52,6 +56,12 @@ class Metrics:
             "Requests being served now",
             registry=registry,
             multiprocess_mode=_ADDED,
+        )
+        self.loop_lag_seconds = Histogram(
+            "mediagate_event_loop_lag_seconds",
+            "How late the event loop gets to what is due, looked at twenty times a second",
+            buckets=_LAG_BUCKETS,
+            registry=registry,
         )
         self.connections = Gauge(
             "mediagate_connections",
