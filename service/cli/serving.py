@@ -62,8 +62,11 @@ def serve(
 def _serve(settings: Settings, worker: int | None) -> None:
     """As the only process, or as one of a supervisor's workers."""
     from service.app import build_app
+    from service.cli.descriptors import allow_descriptors
     from service.cli.supervisor import READY
     from service.web import server
+
+    allow_descriptors(settings)
 
     def ready(_url: str) -> None:
         if worker is not None:

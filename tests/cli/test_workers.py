@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,15 @@ class Supervised:
 
 
 @contextlib.contextmanager
-def supervised(stack: Stack, folder: Path, **environment: str) -> Iterator[Supervised]:
+def supervised(
+    stack: Stack, folder: Path, *, below: Sequence[str] = (), **environment: str
+) -> Iterator[Supervised]:
+    """below: a command that runs the one behind it."""
     log = folder / "log"
     with (
         log.open("wb") as output,
         subprocess.Popen(
-            [sys.executable, "-m", "service", "serve", "--port", "0", "--workers", "2"],
+            [*below, sys.executable, "-m", "service", "serve", "--port", "0", "--workers", "2"],
             env=settings_of(stack, TMPDIR=str(folder), **environment),
             stderr=output,
         ) as process,
@@ -121,16 +124,17 @@ def test_a_killed_worker_is_replaced_while_the_other_serves(
     devstack: Stack, tmp_path: Path
 ) -> None:
     patient = {"MEDIAGATE_HTTP__HEADER_TIMEOUT_S": "100"}  # with the idle connections below
-    with supervised(devstack, tmp_path, **patient) as service:
+    with supervised(devstack, tmp_path, **patient) as service, contextlib.ExitStack() as idle_ones:
         port = service.serving()
         before = service.workers()
-        idle = [socket.create_connection(("127.0.0.1", port)) for _ in range(30)]
+        idle = [connect(port, idle_ones) for _ in range(30)]
         assert call(port, "GET", "/healthz")[0] == 200
         assert until(lambda: scrape(port)["mediagate_connections"] == 31)
 
         killed = min(before)
         os.kill(killed, signal.SIGKILL)
-        assert until(lambda: not is_running(killed))
+        # Its threads, and so its sockets, may live on for a moment when it is a zombie already.
+        assert until(lambda: service.events("worker_ended") != [])
         while len(service.events("serving")) < 3:
             assert call(port, "GET", "/healthz")[0] == 200
         assert len(service.workers() - before) == 1
@@ -143,8 +147,10 @@ def test_a_killed_worker_is_replaced_while_the_other_serves(
         found = scrape(port)
         assert found["mediagate_connections"] == len(left) + 1
         assert found[HEALTH] >= 1
-        for each in idle:
-            each.close()
+
+
+def connect(port: int, cleanup: contextlib.ExitStack) -> socket.socket:
+    return cleanup.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
 
 
 def is_open(connection: socket.socket) -> bool:
@@ -158,30 +164,28 @@ def is_open(connection: socket.socket) -> bool:
 
 
 def test_a_stop_lets_an_upload_end_in_whichever_worker(devstack: Stack, tmp_path: Path) -> None:
-    with supervised(devstack, tmp_path) as service:
+    with supervised(devstack, tmp_path) as service, contextlib.ExitStack() as uploading:
         port = service.serving()
         assert call(port, "PUT", "/v1/buckets/drained")[0] == 201
-        uploads = [begin_upload(port, f"object-{number}") for number in range(16)]
+        uploads = [connect(port, uploading) for _ in range(16)]
+        for number, upload in enumerate(uploads):
+            upload.sendall(half_of(f"object-{number}"))
         assert until(lambda: scrape(port)["mediagate_requests_in_flight"] == 17)
         service.process.terminate()
         assert until(lambda: len(service.events("draining")) == 2)
         for upload in uploads:
             upload.sendall(b"half")
-            head = upload.makefile("rb").readline()
-            assert head == b"HTTP/1.1 201 Created\r\n"
-            upload.close()
+            assert upload.recv(4096).startswith(b"HTTP/1.1 201 Created\r\n")
         assert service.process.wait(30) == 0
         done = [event for event in service.events("request") if event["status"] == 201]
         assert {event["worker"] for event in done[-16:]} == {1, 2}
 
 
-def begin_upload(port: int, key: str) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", port), timeout=20)
-    connection.sendall(
+def half_of(key: str) -> bytes:
+    return (
         f"PUT /v1/buckets/drained/objects/{key} HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n"
-        f"Authorization: Bearer {ROOT_KEY}\r\n\r\nhalf".encode()
-    )
-    return connection
+        f"Authorization: Bearer {ROOT_KEY}\r\n\r\nhalf"
+    ).encode()
 
 
 def test_no_worker_outlives_a_killed_supervisor(devstack: Stack, tmp_path: Path) -> None:
@@ -191,6 +195,26 @@ def test_no_worker_outlives_a_killed_supervisor(devstack: Stack, tmp_path: Path)
         assert len(workers) == 2
         service.process.kill()
         assert until(lambda: not any(is_running(worker) for worker in workers))
+
+
+FEW = {
+    "MEDIAGATE_LIMITS__MAX_CONNECTIONS": "50",
+    "MEDIAGATE_S3__MAX_CONNECTIONS": "10",
+    "MEDIAGATE_S3__MAX_DOWNLOADS": "10",
+}
+
+
+@pytest.mark.parametrize(("limits", "told"), [(FEW, []), ({}, [300, 300])], ids=["few", "many"])
+def test_workers_may_open_as_many_files_as_the_hard_limit_allows(
+    devstack: Stack, tmp_path: Path, limits: dict[str, str], told: list[int]
+) -> None:
+    shell = ("sh", "-c", 'ulimit -Sn 256 && ulimit -Hn 300 && exec "$@"', "sh")
+    with supervised(devstack, tmp_path, below=shell, **limits) as service:
+        service.serving()
+        for pid in service.workers():
+            found = Path(f"/proc/{pid}/limits").read_text()
+            assert re.search(r"Max open files +300 +300 ", found)
+        assert [event["limit"] for event in service.events("few_descriptors")] == told
 
 
 def run_to_its_end(
