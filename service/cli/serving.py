@@ -64,8 +64,11 @@ def _serve(settings: Settings, worker: int | None) -> None:
     from service.app import build_app
     from service.cli.descriptors import allow_descriptors
     from service.cli.supervisor import READY
+    from service.telemetry.shared_metrics import count_as
     from service.web import server
 
+    if worker is not None:
+        count_as(worker)
     allow_descriptors(settings)
 
     def ready(_url: str) -> None:

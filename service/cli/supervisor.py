@@ -32,7 +32,7 @@ from service.cli.failures import FAILED
 from service.cli.held_port import held_port
 from service.devstack.process import GUARD
 from service.settings import Settings
-from service.telemetry.shared_metrics import SHARED_FOLDER, forget_process, shared_folder
+from service.telemetry.shared_metrics import SHARED_FOLDER, forget_worker, shared_folder
 
 log = structlog.get_logger()
 
@@ -124,7 +124,7 @@ class _Supervisor:
         code = await process.wait()
         del self._running[worker]
         self._serving.discard(worker)
-        forget_process(process.pid, Path(self._environment[SHARED_FOLDER]))
+        forget_worker(worker, Path(self._environment[SHARED_FOLDER]))
         if not served:
             self._has_failed(code)
         return code
