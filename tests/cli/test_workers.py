@@ -181,6 +181,19 @@ def test_a_stop_lets_an_upload_end_in_whichever_worker(devstack: Stack, tmp_path
         assert {event["worker"] for event in done[-16:]} == {1, 2}
 
 
+def test_a_worker_that_does_not_end_is_killed_after_the_grace(
+    devstack: Stack, tmp_path: Path
+) -> None:
+    with supervised(devstack, tmp_path, MEDIAGATE_HTTP__SHUTDOWN_GRACE_S="1") as service:
+        service.serving()
+        workers = service.workers()
+        os.kill(min(workers), signal.SIGSTOP)
+        service.process.terminate()
+        assert service.process.wait(30) == 0
+        assert len(service.events("worker_killed")) == 1
+        assert not any(is_running(worker) for worker in workers)
+
+
 def half_of(key: str) -> bytes:
     return (
         f"PUT /v1/buckets/drained/objects/{key} HTTP/1.1\r\nHost: a\r\nContent-Length: 8\r\n"
@@ -292,3 +305,6 @@ def test_workers_that_cannot_start_any_more_end_the_supervisor(
         assert ended[:2] == [-signal.SIGKILL] * 2
         assert 3 <= len(ended[2:]) <= 5
         assert {*ended[2:]} == {2}
+        for worker in (1, 2):
+            ends = [end for end in service.events("worker_ended") if end["worker"] == worker]
+            assert [end["again_in_s"] for end in ends] == [0.5, 1, 2, 4][: len(ends)]
