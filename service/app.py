@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 
 import structlog
 from aiohttp import web
@@ -25,6 +25,7 @@ from service.stores.wrappers import (
     watched_metadata,
 )
 from service.telemetry.metrics import Metrics
+from service.telemetry.pulse import keep_time
 from service.usecases.authenticate import Authenticator
 from service.usecases.byte_budget import ByteBudget
 from service.usecases.grace import Grace
@@ -124,8 +125,17 @@ def build_app(
             yield
 
     app.cleanup_ctx.append(stores)
+    app.cleanup_ctx.append(_pulse)
     app.cleanup_ctx.append(_workers)
     return app
+
+
+async def _pulse(app: web.Application) -> AsyncIterator[None]:
+    beating = asyncio.create_task(keep_time(app[RUNTIME].metrics), name="pulse")
+    yield
+    beating.cancel()
+    with suppress(asyncio.CancelledError):
+        await beating
 
 
 async def _workers(app: web.Application) -> AsyncIterator[None]:

@@ -38,21 +38,52 @@ def serve(
     env_file: EnvFile = None,
     port: Port = None,
     host: Annotated[str | None, typer.Option(help="Instead of http.host.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Instead of http.workers: processes on the port.")
+    ] = None,
+    worker: Annotated[
+        int | None, typer.Option(hidden=True, help="Which of them this is; its supervisor says so.")
+    ] = None,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C, then let requests in flight end."""
-    settings = load_settings(env_file, MEDIAGATE_HTTP__PORT=port, MEDIAGATE_HTTP__HOST=host)
+    settings = load_settings(
+        env_file,
+        MEDIAGATE_HTTP__PORT=port,
+        MEDIAGATE_HTTP__HOST=host,
+        MEDIAGATE_HTTP__WORKERS=workers,
+    )
     from service.telemetry.logging import configure_logging
 
-    configure_logging(settings.telemetry)
-    asyncio.run(_serve(settings))
+    configure_logging(settings.telemetry, worker)
+    if worker is None and settings.http.workers > 1:
+        from service.cli.supervisor import supervise
+
+        raise typer.Exit(supervise(settings))
+    _serve(settings, worker)
 
 
-async def _serve(settings: Settings) -> NoReturn:
+def _serve(settings: Settings, worker: int | None) -> NoReturn:
+    """As the only process, or as one of a supervisor's workers."""
     from service.app import build_app
+    from service.cli.descriptors import allow_descriptors
+    from service.cli.supervisor import READY
+    from service.telemetry.shared_metrics import count_as
     from service.web import server
 
-    await server.serve(build_app(settings), settings)
-    _leave()
+    if worker is not None:
+        count_as(worker)
+    allow_descriptors(settings)
+
+    def ready(_url: str) -> None:
+        if worker is not None:
+            typer.echo(READY)  # the supervisor reads it
+
+    async def serve_and_leave() -> NoReturn:
+        app = build_app(settings)
+        await server.serve(app, settings, ready=ready, share_port=worker is not None)
+        _leave()
+
+    asyncio.run(serve_and_leave())
 
 
 def _leave() -> NoReturn:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from functools import partial
 
 import orjson
 import structlog
@@ -17,8 +18,11 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from service.settings import Telemetry
 
 
-def configure_logging(settings: Telemetry) -> None:
-    """Set up the whole process; a later call replaces an earlier one."""
+def configure_logging(settings: Telemetry, worker: int | None = None) -> None:
+    """Set up the whole process; a later call replaces an earlier one.
+
+    worker: which of several service processes this is, told in every line.
+    """
     pretty = settings.log_format == "pretty" or (
         settings.log_format == "auto" and sys.stderr.isatty()
     )
@@ -29,6 +33,8 @@ def configure_logging(settings: Telemetry) -> None:
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
+    if worker is not None:
+        shared.append(partial(_tell_worker, worker))
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.make_filtering_bound_logger(level),
@@ -50,6 +56,12 @@ def configure_logging(settings: Telemetry) -> None:
     root.setLevel(level)
     for noisy in ("botocore", "aiobotocore", "pymongo", "asyncio"):
         logging.getLogger(noisy).setLevel(max(level, logging.WARNING))
+
+
+def _tell_worker(worker: int, _logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    """Not by a context variable: threads do not inherit those."""
+    event["worker"] = worker
+    return event
 
 
 def _renderers(*, pretty: bool) -> list[Processor]:

@@ -1,6 +1,9 @@
 """Everything that is counted, in one registry per process made service (tests make many).
 
-Labels are route templates, operations and states: never names of tenants, buckets or objects.
+Labels are route templates, operations and states: never names of tenants, buckets or objects. Where
+several processes count together (`shared_metrics`), a scrape of any of them shows all: counters and
+histograms are added up, and so are gauges of what is going on now; of what was looked at, the last
+look of any process counts.
 """
 
 from __future__ import annotations
@@ -8,13 +11,23 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from service.telemetry.shared_metrics import is_shared, render_all
+
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
+_ADDED: Literal["livesum"] = "livesum"
+_LAST: Literal["mostrecent"] = "mostrecent"
+"""How gauges of several processes become one; those of ended processes count in the second only."""
+
 _REQUEST_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 60, 600, 3600)
+_LAG_BUCKETS = (
+    *(0.001, 0.0025, 0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.075, 0.1, 0.15),
+    *(0.25, 0.5, 1, 2.5, 5, 10),
+)
 _STORE_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -23,6 +36,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        self._shared = is_shared()
+        self._watched: list[tuple[Gauge, Callable[[], float]]] = []
         self.requests = Counter(
             "mediagate_requests",
             "Requests answered",
@@ -37,10 +52,22 @@ class Metrics:
             registry=registry,
         )
         self.requests_in_flight = Gauge(
-            "mediagate_requests_in_flight", "Requests being served now", registry=registry
+            "mediagate_requests_in_flight",
+            "Requests being served now",
+            registry=registry,
+            multiprocess_mode=_ADDED,
+        )
+        self.loop_lag_seconds = Histogram(
+            "mediagate_event_loop_lag_seconds",
+            "How late the event loop gets to what is due, looked at twenty times a second",
+            buckets=_LAG_BUCKETS,
+            registry=registry,
         )
         self.connections = Gauge(
-            "mediagate_connections", "Client connections open now", registry=registry
+            "mediagate_connections",
+            "Client connections open now",
+            registry=registry,
+            multiprocess_mode=_ADDED,
         )
         self.connections_refused = Counter(
             "mediagate_connections_refused",
@@ -55,19 +82,29 @@ class Metrics:
             "mediagate_sent_bytes", "Bytes of responses sent", registry=registry
         )
         self.parts_in_flight = Gauge(
-            "mediagate_parts_in_flight", "Parts being sent to the store now", registry=registry
+            "mediagate_parts_in_flight",
+            "Parts being sent to the store now",
+            registry=registry,
+            multiprocess_mode=_ADDED,
         )
         self.budget_used_bytes = Gauge(
-            "mediagate_budget_used_bytes", "Byte budget held by parts", registry=registry
+            "mediagate_budget_used_bytes",
+            "Byte budget held by parts",
+            registry=registry,
+            multiprocess_mode=_ADDED,
         )
         self.budget_limit_bytes = Gauge(
-            "mediagate_budget_limit_bytes", "Byte budget of this process", registry=registry
+            "mediagate_budget_limit_bytes",
+            "Byte budget of all workers together",
+            registry=registry,
+            multiprocess_mode=_ADDED,
         )
         self.ledger_uploads = Gauge(
             "mediagate_ledger_uploads",
             "Entries of the write ledger by state, as of the last look",
             ("state",),
             registry=registry,
+            multiprocess_mode=_LAST,
         )
         self.sweeper_work = Counter(
             "mediagate_sweeper_work",
@@ -80,12 +117,14 @@ class Metrics:
             "Differences between metadata and store, as of the last cycle of any replica",
             ("kind",),
             registry=registry,
+            multiprocess_mode=_LAST,
         )
         self.cycle_finished = Gauge(
             "mediagate_cycle_finished_timestamp_seconds",
             "When the last whole cycle of the auditor or the scrubber ended",
             ("worker",),
             registry=registry,
+            multiprocess_mode="max",
         )
         self.scrubbed_blobs = Counter(
             "mediagate_scrubbed_blobs",
@@ -100,11 +139,13 @@ class Metrics:
             "mediagate_journal_lag_seconds",
             "Age of the oldest event that the journal has not got, as of the last look",
             registry=registry,
+            multiprocess_mode=_LAST,
         )
         self.journal_pending = Gauge(
             "mediagate_journal_pending_events",
             "Events that the journal has not got, as of the last look",
             registry=registry,
+            multiprocess_mode=_LAST,
         )
         self.journal_published = Counter(
             "mediagate_journal_published_events",
@@ -115,6 +156,7 @@ class Metrics:
             "mediagate_journal_objects",
             "Objects of the journal, as of the last compaction of this process",
             registry=registry,
+            multiprocess_mode=_LAST,
         )
         self.store_seconds = Histogram(
             "mediagate_store_duration_seconds",
@@ -129,12 +171,12 @@ class Metrics:
             ("store", "operation", "code"),
             registry=registry,
         )
-
         self.breaker_open = Gauge(
             "mediagate_breaker_open",
             "1 while a store does not answer and new requests are refused for it",
             ("store",),
             registry=registry,
+            multiprocess_mode="livemax",
         )
         self.requests_shed = Counter(
             "mediagate_requests_shed",
@@ -144,22 +186,40 @@ class Metrics:
         )
 
     def watch_breaker(self, store: str, is_open: Callable[[], bool]) -> None:
-        self.breaker_open.labels(store).set_function(is_open)
+        self._watch(self.breaker_open.labels(store), is_open)
 
     def watch_budget(self, used_bytes: Callable[[], int], limit_bytes: int) -> None:
         """Read the budget's use whenever somebody scrapes, rather than at every grain."""
-        self.budget_used_bytes.set_function(used_bytes)
         self.budget_limit_bytes.set(limit_bytes)
+        self._watch(self.budget_used_bytes, used_bytes)
+
+    def _watch(self, gauge: Gauge, value: Callable[[], float]) -> None:
+        """Read it at each scrape; where that may reach another process, `refresh` reads it."""
+        if self._shared:
+            self._watched.append((gauge, value))
+        else:
+            gauge.set_function(value)
+
+    def refresh(self) -> None:
+        """Call it now and then, for what is watched; other processes tell what it was then."""
+        for gauge, value in self._watched:
+            gauge.set(value())
 
     def part_in_flight(self) -> AbstractContextManager[None]:
         """Counts a part while it is being sent."""
         return self.parts_in_flight.track_inprogress()
 
     def set_ledger(self, counts: Mapping[Any, int]) -> None:
-        """counts: uploads by state; a state that is missing has none."""
-        self.ledger_uploads.clear()
+        """counts: uploads by state, every state there is; one without uploads is not shown.
+
+        Shared gauges cannot be taken back, and another process may have counted some before: there
+        it is shown with its 0.
+        """
+        if not self._shared:
+            self.ledger_uploads.clear()
         for state, count in counts.items():
-            self.ledger_uploads.labels(str(state)).set(count)
+            if count or self._shared:
+                self.ledger_uploads.labels(str(state)).set(count)
 
     def swept(self, work: Mapping[str, int]) -> None:
         """work: what one sweep did, e.g. {"aborted": 2, "blobs_deleted": 5}."""
@@ -192,5 +252,8 @@ class Metrics:
             self.store_errors.labels(store, operation, code).inc()
 
     def render(self) -> bytes:
-        """The text format of Prometheus, as `CONTENT_TYPE` says."""
-        return generate_latest(self.registry)
+        """The text format of Prometheus, as `CONTENT_TYPE` says; may read files."""
+        if not self._shared:
+            return generate_latest(self.registry)
+        self.refresh()
+        return render_all()

@@ -75,7 +75,7 @@ async def sweep(runtime: Runtime) -> SweepReport:
     counts = await runtime.metadata.uploads.count()
     report.open = sum(counts.get(state, 0) for state in UNFINISHED)
     report.tombstones = counts.get(UploadState.UNDONE, 0)
-    runtime.metrics.set_ledger({str(state): count for state, count in counts.items()})
+    runtime.metrics.set_ledger({state: counts.get(state, 0) for state in UploadState})
     runtime.metrics.swept(report.work())
     return report
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import orjson
 from aiohttp import web
 
@@ -23,9 +25,9 @@ async def get_readiness(request: web.Request) -> web.Response:
 
 
 async def get_metrics(request: web.Request) -> web.Response:
-    return web.Response(
-        body=runtime_of(request).metrics.render(), headers={"Content-Type": CONTENT_TYPE}
-    )
+    """Of all workers where there are several, whichever of them answers."""
+    body = await asyncio.to_thread(runtime_of(request).metrics.render)
+    return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE})
 
 
 def _told(status: int, body: dict[str, object]) -> web.Response:

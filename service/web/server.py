@@ -212,18 +212,26 @@ class Runner(web.AppRunner):
 
 
 async def serve(
-    app: web.Application, settings: Settings, *, ready: Callable[[str], None] | None = None
+    app: web.Application,
+    settings: Settings,
+    *,
+    ready: Callable[[str], None] | None = None,
+    share_port: bool = False,
 ) -> None:
     """Serve until SIGTERM or SIGINT, then end in order.
 
     ready: called with the base URL once connections are accepted (port 0 is resolved in it).
+    share_port: with other processes that do the same (SO_REUSEPORT).
     """
     require_c_parser()
     stop = _stop_signals()
     runner = Runner(app, settings)
     try:
         await runner.setup()
-        site = web.TCPSite(runner, settings.http.host, settings.http.port, backlog=_BACKLOG)
+        http = settings.http
+        site = web.TCPSite(
+            runner, http.host, http.port, backlog=_BACKLOG, reuse_port=share_port or None
+        )
         await site.start()
         log.info("serving", url=site.name)
         if ready:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -12,35 +11,17 @@ import stat
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from service.devstack import Stack
 from service.devstack.ports import choose_ports
+from tests.cli.commands import call, is_ready, running
 from tests.processes import family, is_running, until
 
 pytestmark = [pytest.mark.timeout(120), pytest.mark.slow]
 READY = re.compile(r"mediagate ready: (http://127\.0\.0\.1:\d+)  key: (mg_\w{26}_[\w-]{43})\n")
-
-
-@contextlib.contextmanager
-def running(*arguments: object, **environment: str) -> Iterator[subprocess.Popen[str]]:
-    """The command in a process group of its own, as a shell starts it; killed at the end."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "service", *map(str, arguments)],
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        process_group=0,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
 
 
 def ready_line(process: subprocess.Popen[str]) -> re.Match[str]:
@@ -48,14 +29,6 @@ def ready_line(process: subprocess.Popen[str]) -> re.Match[str]:
     match = READY.fullmatch(line)
     assert match, (line, process.stderr.read())
     return match
-
-
-def call(method: str, url: str, token: str, body: bytes | None = None) -> tuple[int, bytes]:
-    request = urllib.request.Request(
-        url, data=body, method=method, headers={"Authorization": f"Bearer {token}"}
-    )
-    with urllib.request.urlopen(request, timeout=20) as answer:
-        return answer.status, answer.read()
 
 
 def test_dev_serves_keeps_everything_and_leaves_nothing_running(tmp_path: Path) -> None:
@@ -167,12 +140,6 @@ def test_stack_alone_and_two_services_beside_it(tmp_path: Path) -> None:
         stack.send_signal(signal.SIGHUP)
         assert stack.wait(30) == 0
         assert not any(is_running(child) for child in children)
-
-
-def is_ready(url: str) -> bool:
-    with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/readyz", timeout=5) as answer:
-        return answer.status == 200
-    return False
 
 
 def test_command_dies_with_its_caller_where_asked(devstack: Stack, tmp_path: Path) -> None:

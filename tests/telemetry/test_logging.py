@@ -41,6 +41,13 @@ def test_one_event_is_one_line_with_its_context(capsys: pytest.CaptureFixture[st
     assert str(line["timestamp"]).endswith("Z")
 
 
+def test_a_worker_tells_its_number_in_every_line(capsys: pytest.CaptureFixture[str]) -> None:
+    configure_logging(Telemetry(log_format="json"), worker=2)
+    structlog.get_logger().info("ours")
+    logging.getLogger("aiohttp.server").error("theirs")
+    assert [line["worker"] for line in lines(capsys)] == [2, 2]
+
+
 def test_the_level_is_kept(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Telemetry(log_format="json", log_level="warning"))
     structlog.get_logger().info("quiet")

@@ -27,7 +27,7 @@ def test_the_budget_is_read_when_scraped() -> None:
 def test_a_ledger_state_that_emptied_disappears() -> None:
     metrics = Metrics()
     metrics.set_ledger({"open": 3})
-    metrics.set_ledger({"committed": 1})
+    metrics.set_ledger({"open": 0, "committed": 1})
     text = metrics.render().decode()
     assert 'state="open"' not in text
     assert 'mediagate_ledger_uploads{state="committed"} 1.0' in text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -117,6 +118,30 @@ async def test_a_lost_client_cancels_its_handler_at_once(start: Start) -> None:
         await reached.wait()
         writer.close()
         await asyncio.wait_for(cancelled.wait(), 1)
+
+
+async def test_a_loop_that_stands_still_was_late_for_all_that_was_due(start: Start) -> None:
+    async def blocks(_: web.Request) -> web.Response:
+        until = time.monotonic() + 0.6
+        while time.monotonic() < until:
+            pass
+        return web.Response()
+
+    async def waited_over(seconds: str) -> int:
+        async with service.fetch("GET", "/metrics") as response:
+            text = await response.text()
+        name = "mediagate_event_loop_lag_seconds_bucket"
+        waited = dict(re.findall(rf'^{name}{{le="(.+)"}} (\d+)', text, re.MULTILINE))
+        return int(waited["+Inf"]) - int(waited[seconds])
+
+    async with start(Route("GET", "/blocks", blocks, None)) as service:
+        await asyncio.sleep(0.2)
+        before = await waited_over("0.1"), await waited_over("0.5")
+        async with service.fetch("GET", "/blocks"):
+            pass
+        await asyncio.sleep(0.1)
+        assert await waited_over("0.1") >= before[0] + 9
+        assert await waited_over("0.5") >= before[1] + 1
 
 
 async def test_bodies_are_not_decompressed(start: Start) -> None:
