@@ -1,8 +1,10 @@
 """How large the parts of an upload are: S3 takes 10,000 of them, 5 MiB to 5 GiB each.
 
 Large parts are cheap (each costs ~3 ms of CPU whatever its size) and small ones keep memory low.
-A known length gets large parts where the byte budget has room, always few enough. An unknown length
-starts small and grows fourfold every thousand parts, until 10,000 of them hold 5 TiB. No part is
+So parts are large where the byte budget has room when the upload begins. A part holds only what has
+arrived of it, so that costs a short body of unknown length nothing, and makes it one PutObject. A
+known length gets parts of one size, few enough; parts of an unknown one grow fourfold every
+thousand, until 10,000 of them hold 5 TiB. No part is
 larger than the byte budget, since a part is held until it is stored: with the default of 256 MiB
 that allows 2.4 TiB of known and 1.8 TiB of unknown length.
 """
@@ -29,13 +31,18 @@ def largest_object_bytes(declared: bool, uploads: Uploads, budget_bytes: int) ->
 
 def known_part_bytes(size_bytes: int, uploads: Uploads, *, budget_bytes: int, roomy: bool) -> int:
     """The size of every part of a known length. roomy: the budget is not under pressure."""
-    base = uploads.large_part_bytes if roomy else uploads.part_bytes
     least = -(-size_bytes // MAX_PARTS)
-    return min(budget_bytes, max(base, -(-least // MIB) * MIB))
+    return min(budget_bytes, max(_first(uploads, roomy=roomy), -(-least // MIB) * MIB))
 
 
-def unknown_part_bytes(number: int, uploads: Uploads, budget_bytes: int) -> int:
+def unknown_part_bytes(
+    number: int, uploads: Uploads, budget_bytes: int, *, roomy: bool = False
+) -> int:
     """The size of part `number` (from 1) where nobody said how much will come."""
-    step = (number - 1) // _STEP_PARTS
-    grown = uploads.part_bytes * _GROWTH ** min(step, 10)
-    return int(min(budget_bytes, max(uploads.part_bytes, min(grown, _LARGEST_STEP_BYTES))))
+    first = _first(uploads, roomy=roomy)
+    grown = first * _GROWTH ** min((number - 1) // _STEP_PARTS, 10)
+    return int(min(budget_bytes, max(first, min(grown, _LARGEST_STEP_BYTES))))
+
+
+def _first(uploads: Uploads, *, roomy: bool) -> int:
+    return uploads.large_part_bytes if roomy else uploads.part_bytes

@@ -113,12 +113,11 @@ class BodyStorer:
 
     def _plan(self) -> Callable[[int], int]:
         uploads, budget = self._runtime.settings.uploads, self._runtime.budget
-        if self._declared is None:
-            return partial(unknown_part_bytes, uploads=uploads, budget_bytes=budget.limit_bytes)
         roomy = budget.free_bytes >= (uploads.parts_in_flight + 1) * uploads.large_part_bytes
-        size = known_part_bytes(
-            self._declared, uploads, budget_bytes=budget.limit_bytes, roomy=roomy
-        )
+        limit = budget.limit_bytes
+        if self._declared is None:
+            return partial(unknown_part_bytes, uploads=uploads, budget_bytes=limit, roomy=roomy)
+        size = known_part_bytes(self._declared, uploads, budget_bytes=limit, roomy=roomy)
         return lambda _number: size
 
     async def _store_whole(self, part: FilledPart, sniffed: str | None) -> StoredBody:

@@ -187,6 +187,7 @@ def install(stack: Stack, folder: Path) -> Installation:
         "HTTP__SHUTDOWN_GRACE_S": "5",
         "LIMITS__MAX_OBJECT_BYTES": str(64 << 20),
         "UPLOADS__LEASE_S": str(LEASE_S),
+        "UPLOADS__LARGE_PART_BYTES": str(8 << 20),  # more multiparts than a roomy budget makes
         "UPLOADS__TOMBSTONE_S": "0",
         "SWEEP__GRACE_S": "61",
         "SWEEP__ENABLED": "false",

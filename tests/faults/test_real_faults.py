@@ -70,6 +70,7 @@ class World:
         own = {
             "UPLOADS__LEASE_S": LEASE_S,
             "UPLOADS__PART_BYTES": PART_BYTES,
+            "UPLOADS__LARGE_PART_BYTES": PART_BYTES,
             "SWEEP__ENABLED": "true",
             "SWEEP__INTERVAL_S": 1,
         }

@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,11 +19,18 @@ def test_known_length_fits_into_ten_thousand_parts(size_bytes: int, roomy: bool)
     assert part * MAX_PARTS >= size_bytes
 
 
-def test_unknown_length_holds_five_tebibytes_where_the_budget_allows() -> None:
-    assert largest_object_bytes(False, UPLOADS, 1024 * MIB) >= 5 * TIB
-    sizes = [unknown_part_bytes(n, UPLOADS, 1024 * MIB) for n in range(1, MAX_PARTS + 1)]
+@pytest.mark.parametrize(
+    ("roomy", "first"), [(False, UPLOADS.part_bytes), (True, UPLOADS.large_part_bytes)]
+)
+def test_unknown_length_holds_five_tebibytes_where_the_budget_allows(
+    roomy: bool, first: int
+) -> None:
+    largest = largest_object_bytes(False, UPLOADS, 1024 * MIB)
+    numbers = range(1, MAX_PARTS + 1)
+    sizes = [unknown_part_bytes(n, UPLOADS, 1024 * MIB, roomy=roomy) for n in numbers]
     assert sizes == sorted(sizes)
-    assert sizes[0] == UPLOADS.part_bytes
+    assert sizes[0] == first
+    assert sum(sizes) >= largest >= 5 * TIB
 
 
 def test_no_part_is_larger_than_the_budget() -> None:
