@@ -118,6 +118,7 @@ def _emptied(session: requests.Session, environment: Environment) -> bool:
 @contextmanager
 def _session(environment: Environment) -> Iterator[requests.Session]:
     with requests.Session() as session:
+        session.trust_env = False
         session.headers["Authorization"] = f"Bearer {environment.parsed_options.key}"
         yield session
 
@@ -145,6 +146,8 @@ class MediaUser(HttpUser):
 
     def on_start(self) -> None:
         options = self.environment.parsed_options
+        # No forward proxy between the users and what is measured, and no key but this one (.netrc).
+        self.client.trust_env = False
         self.client.headers["Authorization"] = f"Bearer {options.key}"
         self.client.headers["Accept-Encoding"] = "identity"
         self.sizes = [size for size in SIZES if size <= options.max_size] or [options.max_size]
