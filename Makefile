@@ -24,7 +24,7 @@ TOOLS_PATH := $(BIN):$(PATH):$(HOME)/go/bin:/usr/local/go/bin
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help run stack test faults load lint audit minio clean
+.PHONY: help run stack test faults load bench lint audit minio clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,9 @@ faults: $(DEVELOPMENT) ## kill, freeze, fill up and lie to real processes, N rou
 load: $(DEVELOPMENT) ## load-test a service of its own, or the one at URL; report in DATA/load.html
 	@exec env PATH="$(TOOLS_PATH)" MEDIAGATE_KEY="$(KEY)" $(BIN)/python -m tests.load --data "$(DATA)" \
 		--s3 "$(S3)" --users "$(USERS)" --time "$(TIME)" --max-size "$(SIZE)" --url "$(URL)"
+
+bench: $(DEVELOPMENT) ## what it costs beside nginx and the bare store (ARGS="--only transfers,small"); DATA/bench.txt
+	@exec env PATH="$(TOOLS_PATH)" $(BIN)/python -m tests.load.bench --out "$(DATA)/bench" $(ARGS)
 
 lint: $(DEVELOPMENT) ## style, types, layers, dependencies, Dockerfile, compose file
 	$(BIN)/ruff check

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
 
 from tests.load.bench.clients import Way, finished, upload, wrk
 from tests.load.bench.meters import figure, metered
@@ -58,9 +56,29 @@ def _note(
     found[method, way.name].append(row)
 
 
-def pinned(pid: int, cores: str) -> None:
-    """Keep a process and its threads on these cores."""
-    subprocess.run(["taskset", "-a", "-c", "-p", cores, str(pid)], check=True, capture_output=True)
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            pinned(int(child), cores)
+def measure_workers(world: World, report: Report, *, rounds: int, seconds: float) -> None:
+    """Small GETs of one worker and of two, in turns; and how much of the machine is busy then."""
+    source = world.folder / "small.bin"
+    source.write_bytes(b"x" * SIZE_BYTES)
+    with world.service() as one, world.service("--workers", "2") as two:
+        ways = {"1 worker": one, "2 workers": two}
+        finished([upload(world.mediagate("small", one[0]), source)], SIZE_BYTES)
+        found: dict[str, list[dict[str, float]]] = defaultdict(list)
+        for number in range(rounds):
+            for name, (url, pid) in ways.items():
+                way = world.mediagate("small", url)
+                watched = {"us": pid, "store": world.pids["store"], "db": world.pids["metadata"]}
+                with metered(watched) as cost:
+                    rate = wrk(
+                        way,
+                        "GET",
+                        connections=2 * CONNECTIONS,
+                        seconds=seconds,
+                        size_bytes=SIZE_BYTES,
+                        names=f"{number}",
+                    )
+                busy = {f"cores of {who}": cost.cpu_s[who] / cost.wall_s for who in watched}
+                found[name].append({"requests/s": rate} | busy)
+    for name, rows in found.items():
+        for what in rows[0]:
+            report.add("16 KiB GET by workers", name, what, figure([row[what] for row in rows]))

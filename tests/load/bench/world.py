@@ -284,14 +284,23 @@ def _curl(*arguments: str) -> None:
     )
 
 
-def free_folder(needed_bytes: int) -> tuple[Path, bool]:
-    """Where the data goes: a memory-backed folder where there is room for it, else the disk's."""
+def memory_folder(needed_bytes: int) -> tuple[Path, bool]:
+    """A folder that is memory where there is room for so much, else the disk; which it is."""
     memory = Path("/dev/shm")
-    name = f"mediagate-bench-{secrets.token_hex(4)}"
     room = shutil.disk_usage(memory).free if memory.is_dir() else 0
     if min(room, _available_bytes()) >= needed_bytes:
-        return memory / name, True
-    return Path.cwd() / ".dev" / name, False
+        return _made(memory), True
+    return disk_folder(), False
+
+
+def disk_folder() -> Path:
+    return _made(Path.cwd() / ".dev")
+
+
+def _made(parent: Path) -> Path:
+    folder = parent / f"mediagate-bench-{secrets.token_hex(4)}"
+    folder.mkdir(parents=True)
+    return folder
 
 
 def _available_bytes() -> int:
