@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import resource
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 app = typer.Typer()
 HEALTH_TIMEOUT_S = 4.0
 SWEEP_RETRY_S = 2.0
+_MOST_FILES = 65_536
+"""More than `limits.max_connections` and `s3.max_downloads` need by default."""
 ORPHANED_TRANSACTION_S = 75.0
 """A process killed in its commit leaves the transaction open, and the upload's document locked,
 until MongoDB ends it (transactionLifetimeLimitSeconds, 60 s): `sweep --once` outlasts that."""
@@ -43,7 +46,16 @@ def serve(
     from service.web import server
 
     configure_logging(settings.telemetry)
+    _raise_file_limit()
     asyncio.run(server.serve(build_app(settings), settings))
+
+
+def _raise_file_limit() -> None:
+    """A download takes up to six descriptors; the usual limit of 1,024 would end at 170 of them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @app.command()
