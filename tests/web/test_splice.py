@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import os
 import random
+import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from aiohttp import web
 
 from service.devstack import Stack
 from service.settings import MIB, S3, Http
 from service.stores.s3 import open_blob_store
-from service.web import splice
+from service.web import delivery, splice
 from tests.conftest import settings_for
-from tests.web.serving import Service, make_settings, running
+from tests.web.serving import ROOT_KEY, Service, make_settings, running
 
 SIZE = 9 * MIB + 1
 DATA = random.Random(9).randbytes(SIZE)
@@ -93,3 +97,31 @@ async def test_a_pipe_that_may_not_grow_moves_less_at_a_time(
     async with service.fetch("GET", PATH) as response:
         assert await response.read() == DATA
     assert spliced_bytes(service) > 0
+
+
+async def test_the_kernel_does_not_overtake_what_aiohttp_still_holds(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A socket that takes 4 KiB at a time, and a client that begins to read late."""
+    usual = delivery.splicer_for
+
+    def narrowed(request: web.Request, *args: Any) -> splice.Splicer | None:
+        plain = request.transport.get_extra_info("socket")
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+        return usual(request, *args)
+
+    monkeypatch.setattr(delivery, "splicer_for", narrowed)
+    plain = socket.socket()
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    plain.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(plain, ("127.0.0.1", service.port))
+    reader, writer = await asyncio.open_connection(sock=plain, limit=1024)
+    writer.write(
+        f"GET {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+        f"Authorization: Bearer {ROOT_KEY}\r\n\r\n".encode()
+    )
+    await asyncio.sleep(0.3)
+    raw = await reader.read(-1)
+    assert raw.partition(b"\r\n\r\n")[2] == DATA
+    assert spliced_bytes(service) > 0
+    writer.close()
