@@ -40,6 +40,7 @@ class Http(_Group):
     header_timeout_s: float = Field(15, gt=0)
     idle_timeout_s: float = Field(60, gt=0)
     max_download_s: float = Field(24 * 3600, gt=0)
+    splice: bool = True
     shutdown_grace_s: float = Field(10, ge=0)
 
 

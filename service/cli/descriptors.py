@@ -14,8 +14,9 @@ import structlog
 from service.settings import Settings
 
 log = structlog.get_logger()
-_PER_DOWNLOAD = 4
-"""A connection to the store, and a pipe with two ends and a spare where bytes are spliced."""
+_PER_DOWNLOAD = 5
+"""A connection to the store and, where bytes are spliced, a pipe's two ends and a copy of each of
+the two sockets."""
 _OTHERS = 100
 """Databases, logs, the event loop."""
 

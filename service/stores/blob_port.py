@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from service.model.blob import (
     BlobFacts,
@@ -16,6 +18,35 @@ from service.model.blob import (
 )
 from service.model.ids import BlobKey, MultipartId
 from service.model.upload import Part
+
+
+@dataclass(frozen=True, slots=True)
+class RawBody:
+    """The rest of a body outside of this process: `head`, then `size_bytes` > 0 bytes from `fd`.
+
+    head: was read already. fd: a duplicate of the socket, non-blocking, to be closed. silence_s:
+    how long the store may send nothing.
+    """
+
+    head: Sequence[bytes]
+    fd: int
+    size_bytes: int
+    silence_s: float
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+@runtime_checkable
+class Detachable(Protocol):
+    """What the iterator of `BlobStore.read` may be able to do besides."""
+
+    def detach(self) -> RawBody | None:
+        """All that was not iterated yet, of which the iterator has nothing any more; None, and
+        nothing is lost, where its bytes cannot be had so. Raises StoreUnavailable.
+
+        The context of `read` stays open until the last byte was taken.
+        """
 
 
 class BlobStore(Protocol):
@@ -79,7 +110,7 @@ class BlobStore(Protocol):
     def read(
         self, key: BlobKey, start: int, end: int
     ) -> AbstractAsyncContextManager[AsyncIterator[bytes]]:
-        """Bytes [start, end) of a blob, end > start, in chunks of up to 1 MiB.
+        """Bytes [start, end) of a blob, end > start, in chunks of up to 1 MiB; see Detachable.
 
         Entering raises BlobMissing where there is no such blob, or a shorter one. The iterator
         raises StoreUnavailable when the connection breaks; it never ends early without an error.

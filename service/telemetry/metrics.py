@@ -81,6 +81,11 @@ class Metrics:
         self.bytes_out = Counter(
             "mediagate_sent_bytes", "Bytes of responses sent", registry=registry
         )
+        self.bytes_spliced = Counter(
+            "mediagate_spliced_bytes",
+            "Bytes of responses that the kernel moved, those of sent_bytes that cost no copy",
+            registry=registry,
+        )
         self.parts_in_flight = Gauge(
             "mediagate_parts_in_flight",
             "Parts being sent to the store now",

@@ -7,8 +7,8 @@ reader gets exactly one version or an error, never a mixture and never a short b
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 
 import structlog
 
@@ -17,12 +17,15 @@ from service.model.blob import LinkFields
 from service.model.bucket import Bucket
 from service.model.ids import TenantId, VersionId
 from service.model.version import Version
+from service.stores.blob_port import Detachable, RawBody
 from service.usecases.runtime import Runtime
 
 RESUMES = 5
 """How often in a row a broken read is taken up again without a byte in between."""
 _PAUSE_S = 0.2
 log = structlog.get_logger()
+
+Mover = Callable[[RawBody, Callable[[int], None]], Awaitable[None]]
 
 
 async def find_version(
@@ -61,18 +64,18 @@ async def _look_up(
 @asynccontextmanager
 async def read_version(
     runtime: Runtime, version: Version, start: int, end: int
-) -> AsyncIterator[AsyncIterator[bytes]]:
+) -> AsyncIterator[VersionBody]:
     """Bytes [start, end) of a version, end > start, exactly that many or an error.
 
     A version that is marked as damaged is read as it is; its digests tell the reader.
 
     Entering raises BlobMissing where the blob is gone: the caller reads the version once more. The
-    iterator raises StoreUnavailable when the store does not come back.
+    body raises StoreUnavailable when the store does not come back.
     """
     _warn_of_damage(version)
     async with AsyncExitStack() as stack:
-        first = await stack.enter_async_context(runtime.blobs.read(version.blob_key, start, end))
-        yield _resumed(runtime, version, start, end, first, stack)
+        chunks = await stack.enter_async_context(runtime.blobs.read(version.blob_key, start, end))
+        yield VersionBody(runtime, version, start, end, chunks, stack)
 
 
 async def link_version(runtime: Runtime, version: Version, fields: LinkFields) -> str:
@@ -90,51 +93,89 @@ def _warn_of_damage(version: Version) -> None:
         log.warning("damaged_version_read", version=version.id, damaged_at=str(version.damaged_at))
 
 
-async def _resumed(
-    runtime: Runtime,
-    version: Version,
-    start: int,
-    end: int,
-    chunks: AsyncIterator[bytes],
-    stack: AsyncExitStack,
-) -> AsyncIterator[bytes]:
-    """`stack` holds the connection in use and is emptied before another one is opened."""
-    position, failures = start, 0
-    while True:
-        try:
-            async for chunk in chunks:
-                position += len(chunk)
-                failures = 0
-                yield chunk
-        except StoreUnavailable as error:
-            failures += 1
-            if failures > RESUMES:
-                raise
-            log.info("read_resumed", version=version.id, position=position, reason=error.code)
-        if position >= end:
-            return
-        await stack.aclose()
-        chunks = await _reopened(runtime, version, position, end, stack, failures)
+class VersionBody:
+    """Chunks until `end`; a store that breaks is resumed at `position`.
 
+    stack: holds the connection in use and is emptied before another one is opened.
+    """
 
-async def _reopened(
-    runtime: Runtime,
-    version: Version,
-    position: int,
-    end: int,
-    stack: AsyncExitStack,
-    failures: int,
-) -> AsyncIterator[bytes]:
-    """Open the rest again, with growing pauses; gives up after RESUMES attempts."""
-    for attempt in range(failures, RESUMES + 1):
-        await asyncio.sleep(_PAUSE_S * attempt)
-        try:
-            return await stack.enter_async_context(
-                runtime.blobs.read(version.blob_key, position, end)
-            )
-        except BlobMissing as error:
-            raise StoreUnavailable("the bytes went away in mid-stream") from error
-        except StoreUnavailable:
-            if attempt == RESUMES:
-                raise
-    raise StoreUnavailable("the store does not come back")
+    def __init__(
+        self,
+        runtime: Runtime,
+        version: Version,
+        start: int,
+        end: int,
+        chunks: AsyncIterator[bytes],
+        stack: AsyncExitStack,
+    ) -> None:
+        self.position = start
+        self._end = end
+        self._runtime = runtime
+        self._version = version
+        self._chunks = chunks
+        self._stack = stack
+        self._failures = 0
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while self.position < self._end:
+            try:
+                chunk = await anext(self._chunks)
+            except StopAsyncIteration:
+                await self._resume(StoreUnavailable("the store ended a blob early"))
+            except StoreUnavailable as error:
+                await self._resume(error)
+            else:
+                self._moved(len(chunk))
+                return chunk
+        raise StopAsyncIteration
+
+    async def move(self, mover: Mover) -> None:
+        """Let `mover` take the bytes as they come from the store, as far as it lends its socket;
+        what is left after that is iterated.
+
+        mover: sends all of a RawBody on and tells how much is on its way, as it goes. It raises
+        StoreUnavailable where the store failed, once all that it had taken was passed on.
+        """
+        while self.position < self._end:
+            try:
+                raw = self._chunks.detach() if isinstance(self._chunks, Detachable) else None
+                if raw is None:
+                    return
+                with closing(raw):
+                    await mover(raw, self._moved)
+            except StoreUnavailable as error:
+                await self._resume(error)
+
+    def _moved(self, size_bytes: int) -> None:
+        self.position += size_bytes
+        self._failures = 0
+
+    async def _resume(self, error: StoreUnavailable) -> None:
+        """Open the rest again, unless it broke too often without a byte in between."""
+        self._failures += 1
+        if self._failures > RESUMES:
+            raise error
+        log.info(
+            "read_resumed", version=self._version.id, position=self.position, reason=error.code
+        )
+        if self.position < self._end:
+            await self._stack.aclose()
+            self._chunks = await self._reopened()
+
+    async def _reopened(self) -> AsyncIterator[bytes]:
+        """With growing pauses; gives up after RESUMES attempts."""
+        for attempt in range(self._failures, RESUMES + 1):
+            await asyncio.sleep(_PAUSE_S * attempt)
+            try:
+                return await self._stack.enter_async_context(
+                    self._runtime.blobs.read(self._version.blob_key, self.position, self._end)
+                )
+            except BlobMissing as error:
+                raise StoreUnavailable("the bytes went away in mid-stream") from error
+            except StoreUnavailable:
+                if attempt == RESUMES:
+                    raise
+        raise StoreUnavailable("the store does not come back")

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 
 from aiohttp import hdrs, web
@@ -33,12 +31,14 @@ from service.protocol.conditionals import (
     parse_preconditions,
 )
 from service.protocol.headers import combined
-from service.usecases.get_object import read_version
+from service.usecases.get_object import VersionBody, read_version
 from service.usecases.runtime import Runtime
+from service.web.client_pace import ClientPace
 from service.web.representation import representation, validators
+from service.web.splice import LEAST_BYTES, splicer_for
 
 _WRITE_BYTES = 256 << 10
-"""A reader through whom this much does not get within the idle time has stalled."""
+"""What aiohttp may hold of one chunk for a slow client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,38 +131,39 @@ async def _send(
     version: Version,
     plan: Plan,
 ) -> None:
-    idle_s = runtime.settings.http.idle_timeout_s
+    pace = ClientPace(request, runtime.settings.http.idle_timeout_s)
     for number, span in enumerate(plan.spans):
-        async with AsyncExitStack() as stack:
-            chunks = await stack.enter_async_context(
-                read_version(runtime, version, span.start, span.end)
-            )
+        async with read_version(runtime, version, span.start, span.end) as body:
             if number == 0:
                 await response.prepare(request)
             if plan.framing is not None:
-                await _write(response, plan.framing.heads[number], idle_s)
-            await _copy(response, chunks, span.size_bytes, idle_s)
+                await pace.write(response, plan.framing.heads[number])
+            if runtime.settings.http.splice and span.size_bytes > LEAST_BYTES:
+                await _splice(request, response, runtime, body, pace)
+            await _copy(response, body, pace)
+            if body.position != span.end:
+                raise StoreUnavailable(f"the store gave bytes up to {body.position}, not {span}")
     if plan.framing is not None:
-        await _write(response, plan.framing.tail, idle_s)
+        await pace.write(response, plan.framing.tail)
     await response.write_eof()
 
 
-async def _copy(
-    response: web.StreamResponse, chunks: AsyncIterator[bytes], size_bytes: int, idle_s: float
+async def _splice(
+    request: web.Request,
+    response: web.StreamResponse,
+    runtime: Runtime,
+    body: VersionBody,
+    pace: ClientPace,
 ) -> None:
-    sent = 0
-    async for chunk in chunks:
-        sent += len(chunk)
+    """As much of the body as the kernel can move by itself: all of it, or none."""
+    splicer = splicer_for(request, response, pace, runtime.metrics)
+    if splicer is not None:
+        with splicer:
+            await body.move(splicer.move)
+
+
+async def _copy(response: web.StreamResponse, body: VersionBody, pace: ClientPace) -> None:
+    async for chunk in body:
         view = memoryview(chunk)
         for start in range(0, len(chunk), _WRITE_BYTES):
-            await _write(response, view[start : start + _WRITE_BYTES], idle_s)
-    if sent != size_bytes:
-        raise StoreUnavailable(f"the store gave {sent} bytes of {size_bytes}")
-
-
-async def _write(response: web.StreamResponse, data: bytes | memoryview, idle_s: float) -> None:
-    try:
-        async with asyncio.timeout(idle_s):
-            await response.write(data)
-    except TimeoutError as error:
-        raise SlowClient(f"the client read nothing for {idle_s} s") from error
+            await pace.write(response, view[start : start + _WRITE_BYTES])

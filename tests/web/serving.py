@@ -70,9 +70,12 @@ def make_settings(**groups: Any) -> Settings:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, more_routes: tuple[Route, ...] = ()
+    settings: Settings,
+    more_routes: tuple[Route, ...] = (),
+    blobs: Any = None,
 ) -> AsyncIterator[Service]:
-    blobs, metadata = FakeBlobStore(), FakeMetadata()
+    """blobs: a store of bytes instead of one in memory."""
+    blobs, metadata = blobs or FakeBlobStore(), FakeMetadata()
     runtime = Runtime(
         settings,
         blobs,

@@ -190,7 +190,7 @@ class S3BlobStore:
         async with s3_call(self._timeout_s):
             response = await self._reader.open(key, start, end)
         try:
-            yield BlobBody(response, end - start)
+            yield BlobBody(response, end - start, self._timeout_s)
         finally:
             # Gives the connection back where the body was read to its end, else closes it.
             response.close()
