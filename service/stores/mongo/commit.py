@@ -32,7 +32,8 @@ from service.stores.mongo.documents import completion_in, upload_out, version_in
 from service.stores.mongo.driver import Database, Document, Session
 from service.stores.mongo.errors import Guard
 from service.stores.mongo.events import event_in
-from service.stores.mongo.versions import OBJECT, latest_of
+from service.stores.mongo.latest_reads import latest_of
+from service.stores.mongo.versions import OBJECT
 
 PARTS = "completion.parts"
 """Up to 10,000 of them, over a megabyte: not kept past the commit, nor read where many are."""

@@ -75,6 +75,7 @@ class MongoMetadata:
 
         In a thread, since the driver tells the server of its ended sessions and waits for it.
         """
+        await self.versions.latest.drain()
         await self._transactions.drain()
         with pymongo.timeout(CLOSE_S):
             await asyncio.to_thread(self._client.delegate.close)

@@ -22,14 +22,10 @@ from service.stores.mongo.documents import version_out
 from service.stores.mongo.driver import Database, Document, Session
 from service.stores.mongo.errors import Guard
 from service.stores.mongo.events import event_in
+from service.stores.mongo.latest_reads import LatestReads, latest_of
 from service.stores.mongo.transactions import Transactions
 
 OBJECT, TOMBSTONE = "object", "tombstone"
-
-
-def latest_of(tenant: TenantId, bucket: BucketId, key: str) -> Document:
-    """The filter for the current entry of a key, an object or a tombstone."""
-    return {"tenant": tenant, "bucket_id": bucket, "key": key, "latest": True}
 
 
 class MongoVersionIndex:
@@ -39,10 +35,10 @@ class MongoVersionIndex:
         self._events = database["events"]
         self._guard = guard
         self._transactions = transactions
+        self.latest = LatestReads(self._versions, guard)
 
     async def get_latest(self, tenant: TenantId, bucket: BucketId, key: str) -> Version | None:
-        with self._guard.reading():
-            found = await self._versions.find_one(latest_of(tenant, bucket, key))
+        found = await self.latest.get(tenant, bucket, key)
         return version_out(found) if found and found["kind"] == OBJECT else None
 
     async def get(
