@@ -29,6 +29,7 @@ from tests.load.bench.crowds import (
     measure_uploaders,
 )
 from tests.load.bench.meters import MIB
+from tests.load.bench.plot import draw
 from tests.load.bench.report import Report
 from tests.load.bench.small import measure_small, measure_workers
 from tests.load.bench.transfers import measure_transfers
@@ -60,6 +61,7 @@ def main() -> int:
         return 1
     finally:
         report.write(Path(options.out))
+    draw(report.as_dict(), Path(options.out).with_suffix(".png"))
     print(report.as_text())
     return 0
 
@@ -126,7 +128,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--mib", type=int, default=1024, help="size of the big file")
     parser.add_argument("--seconds", type=float, default=5, help="of each burst of small requests")
-    parser.add_argument("--out", default=".dev/bench", help="where JSON and text go, no ending")
+    parser.add_argument("--out", default=".dev/bench", help="where JSON, text and plot go")
     return parser.parse_args()
 
 
