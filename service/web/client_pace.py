@@ -21,6 +21,8 @@ from service.errors import SlowClient
 
 _LEAST_BYTES = 64 << 10
 """A client through whom this much does not get within the idle time has stalled."""
+_NO_WAIT_BYTES = 32 << 10
+"""With the head before it less than the 64 KiB at which asyncio and aiohttp begin to push back."""
 
 
 class ClientPace:
@@ -30,7 +32,11 @@ class ClientPace:
 
     async def write(self, response: web.StreamResponse, data: bytes | memoryview) -> None:
         """Raises SlowClient, ConnectionResetError."""
-        await self.allow(response.write(data), len(data))
+        transport = self._request.transport
+        if len(data) <= _NO_WAIT_BYTES and transport and not transport.get_write_buffer_size():
+            await response.write(data)  # nobody waits for so little: it needs no timers
+        else:
+            await self.allow(response.write(data), len(data))
 
     async def drain(self) -> None:
         """Until nothing waits in this process any more: the kernel has all of it."""
