@@ -11,6 +11,8 @@ from typing import Any
 from tests.load.bench.meters import Figure
 
 _RATES = ("MB/s", "requests/s")
+_SHOWN = (*_RATES, "CPU s/GiB", "CPU ms", "ms", "peak RSS MiB")
+_WAYS = ("direct", "nginx", "plain", "mediagate")
 
 
 class Report:
@@ -76,8 +78,24 @@ class Report:
             lines.append("")
         return "\n".join([*lines, *self.notes])
 
+    def as_markdown(self) -> str:
+        """The table of docs/performance.md: medians, the noise beside them."""
+        lines = [
+            "| work | quantity | direct | nginx | plain | mediagate | mediagate / nginx |",
+            "|---|---|---|---|---|---|---|",
+        ]
+        for kind, ways in self._figures.items():
+            for what in _SHOWN if {*ways} & {"direct", "plain"} else ():
+                cells = [_short(ways.get(way, {}).get(what)) for way in _WAYS]
+                if any(cell != "–" for cell in cells):
+                    ratio = self.ratios().get(kind, {}).get(f"{what} / nginx")
+                    shown = "–" if ratio is None else f"{ratio:.2f}"
+                    lines.append(f"| {kind} | {what} | {' | '.join(cells)} | {shown} |")
+        return "\n".join(lines)
+
     def write(self, stem: Path) -> None:
         stem.parent.mkdir(parents=True, exist_ok=True)
+        stem.with_suffix(".md").write_text(self.as_markdown() + "\n")
         stem.with_suffix(".json").write_text(json.dumps(self.as_dict(), indent=1) + "\n")
         stem.with_suffix(".txt").write_text(self.as_text() + "\n")
 
@@ -86,6 +104,13 @@ def _cell(what: str, found: Figure) -> str:
     low, high = min(found.values), max(found.values)
     noise = f" ({low:.4g}–{high:.4g})" if len(found.values) > 1 else ""
     return f"{found.median:.4g}{noise} {what}"
+
+
+def _short(found: Figure | None) -> str:
+    if found is None:
+        return "–"
+    low, high = min(found.values), max(found.values)
+    return f"{found.median:.3g} ({low:.3g}–{high:.3g})"
 
 
 def _cpu_model() -> str:
