@@ -161,3 +161,23 @@ def test_command_dies_with_its_caller_where_asked(devstack: Stack, tmp_path: Pat
         assert len(children) == 2
         caller.kill()
         assert until(lambda: not any(is_running(child) for child in children), 20)
+
+
+def test_serve_ends_in_order_before_its_stores_have_answered() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"mongodb://127.0.0.1:{silent.getsockname()[1]}/?directConnection=true"
+        environment = {"MEDIAGATE_METADATA__URL": url, "MEDIAGATE_METADATA__TIMEOUT_S": "30"}
+        with running("serve", "--port", 0, **environment) as serve:
+            asking, _ = silent.accept()
+            asking.close()
+            serve.terminate()
+            assert serve.wait(10) == 0
+
+
+@pytest.mark.parametrize("stdout", ["&-", "/dev/full"])
+def test_an_orderly_end_is_no_failure_where_stdout_takes_nothing(stdout: str) -> None:
+    """With the exit code of a failure it would also wait for threads of a frozen store."""
+    leaves = "from service.cli.serving import _leave; print('last words'); _leave()"
+    command = ["sh", "-c", f'exec "$@" >{stdout}', "sh", sys.executable, "-c", leaves]
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    assert subprocess.run(command, env=environment, check=False).returncode == 0
