@@ -233,6 +233,42 @@ async def test_small_upload_of_a_lost_client_is_kept_only_if_its_commit_was_sent
         await assert_nothing_left(runtime, blobs, metadata)
 
 
+@pytest.mark.parametrize("newer", [False, True])
+async def test_large_upload_whose_client_leaves_during_the_commit_is_kept_unless_something_is_newer(
+    runtime: Runtime,
+    metadata: FakeMetadata,
+    put: Put,
+    monkeypatch: pytest.MonkeyPatch,
+    newer: bool,
+) -> None:
+    """Its commit was not sent yet, as with a metadata store that takes its time."""
+    reached, ended = asyncio.Event(), asyncio.Event()
+    commit = metadata.uploads.commit
+
+    async def slow(*args: Any, **kwargs: Any) -> Upload:
+        if not reached.is_set():
+            reached.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await ended.wait()  # a transaction under way is waited for
+        return await commit(*args, **kwargs)
+
+    monkeypatch.setattr(metadata.uploads, "commit", slow)
+    request = PutRequest(DEFAULT_TENANT, "films", "a")
+    large = some_bytes(6 * MIB)
+    task = asyncio.create_task(put_object(runtime, request, chunked(large)))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    if newer:
+        await put(b"second try")
+    ended.set()
+    await runtime.tasks.drain(5)
+    assert await read_back(runtime) == (b"second try" if newer else large)
+
+
 async def test_known_length_over_the_limit_is_refused_before_the_body(runtime: Runtime) -> None:
     async def never() -> AsyncIterator[bytes]:
         pytest.fail("the body was read")
