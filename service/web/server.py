@@ -261,7 +261,7 @@ async def _set_up(runner: Runner, stop: asyncio.Event) -> bool:
     finally:
         stopping.cancel()
         setting_up.cancel()
-        await asyncio.wait({setting_up})
+        await asyncio.gather(setting_up, return_exceptions=True)
 
 
 def _stop_signals() -> asyncio.Event:
