@@ -86,6 +86,8 @@ class _Supervisor:
             await self._first_is_settled.wait()
             for worker in range(2, self._count + 1):
                 group.create_task(self._keep(worker))
+        # The loop takes its handlers along: from then on another one would tell the exit code.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
         log.info("stopped")
         return self._exit_code
 

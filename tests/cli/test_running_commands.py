@@ -189,6 +189,19 @@ def test_a_first_worker_that_somebody_else_stops_before_it_serves_is_a_failure_o
         assert serve.wait(20) == 1
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_repeated_signals_change_nothing_about_an_orderly_end(workers: int) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        running("serve", "--port", 0, "--workers", workers, **silent_metadata(silent)) as serve,
+    ):
+        silent.accept()[0].close()
+        while serve.poll() is None:
+            serve.terminate()
+            time.sleep(0.005)
+        assert serve.returncode == 0
+
+
 @pytest.mark.parametrize("stdout", ["&-", "/dev/full"])
 def test_an_orderly_end_is_no_failure_where_stdout_takes_nothing(stdout: str) -> None:
     """With the exit code of a failure it would also wait for threads of a frozen store."""
