@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -95,8 +96,10 @@ def _leave() -> NoReturn:
     both the event loop and the interpreter would wait for them: 20 s and more.
     """
     logging.shutdown()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:  # closed by whoever started us
+            with suppress(OSError):  # nobody reads it, or the disk is full
+                stream.flush()
     os._exit(0)
 
 

@@ -86,6 +86,8 @@ class _Supervisor:
             await self._first_is_settled.wait()
             for worker in range(2, self._count + 1):
                 group.create_task(self._keep(worker))
+        # The loop takes its handlers along: from then on another one would tell the exit code.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
         log.info("stopped")
         return self._exit_code
 
@@ -150,7 +152,8 @@ class _Supervisor:
         self._failed_in_a_row += 1
         at_first = not self._first_is_settled.is_set()
         if not self._serving and (at_first or self._failed_in_a_row >= _GIVE_UP_AFTER):
-            self._end(code if code >= 0 else _KILLED_BY - code)
+            # With 0 it ended in order, on a signal that somebody sent to it alone.
+            self._end((code or FAILED) if code >= 0 else _KILLED_BY - code)
 
     def _end(self, exit_code: int) -> None:
         """Let all workers drain; the first call says with which code it ends."""

@@ -15,6 +15,7 @@ from contextlib import (
     AbstractContextManager,
     asynccontextmanager,
     contextmanager,
+    nullcontext,
 )
 from functools import wraps
 from inspect import iscoroutinefunction
@@ -48,7 +49,12 @@ def metered_metadata(store: MetadataStore, metrics: Metrics) -> MetadataStore:
 
 
 def watched_blobs(store: BlobStore, breaker: Breaker) -> BlobStore:
-    return cast(BlobStore, _Wrapped(store, lambda _: breaker.watching()))
+    """A link is made without the store, so it tells nothing of it."""
+
+    def watching(operation: str) -> AbstractContextManager[None]:
+        return nullcontext() if operation == "link" else breaker.watching()
+
+    return cast(BlobStore, _Wrapped(store, watching))
 
 
 def watched_metadata(store: MetadataStore, breaker: Breaker) -> MetadataStore:

@@ -98,6 +98,11 @@ class ByteBudget:
         return self.limit_bytes - self._used
 
     @property
+    def unclaimed_bytes(self) -> int:
+        """What is left once every part that is being filled is full; negative where it is short."""
+        return self.free_bytes - sum(lane.missing_bytes for lane in self._filling)
+
+    @property
     def contended(self) -> bool:
         """Whether some upload waits for bytes now."""
         return bool(self._waiting)

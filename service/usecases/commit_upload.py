@@ -60,9 +60,10 @@ class _Ending:
         self._stored = stored
         self._abandoned = False
         self._commit: asyncio.Task[Upload] | None = None
+        self._base_seq: int | None = None
 
     def abandon(self) -> None:
-        """The client is gone: a commit under way may end, but is not begun again."""
+        """The client is gone: a commit that was sent may end, one under way is called off."""
         self._abandoned = True
         if self._commit is not None:
             self._commit.cancel()
@@ -78,7 +79,22 @@ class _Ending:
         except asyncio.CancelledError:
             if not self._commit.cancelled() or not self._abandoned:
                 raise
+        except OutcomeUnknown:
+            raise
+        except MediagateError as error:
+            return await self._give_up(error)
+        return await self._without_client()
+
+    async def _without_client(self) -> Upload:
+        """Its commit was called off. Nothing of one PutObject is worth keeping now; a multipart,
+        all of it in the store, is committed if nothing newer was."""
+        if self._base_seq is None:
             return await self._give_up(OutcomeUnknown("the client went away"))
+        deadline_s = self._runtime.settings.metadata.commit_timeout_s
+        try:
+            return await self._ledger.commit(
+                self._upload.ref, deadline_s=deadline_s, base_seq=self._base_seq
+            )
         except OutcomeUnknown:
             raise
         except MediagateError as error:
@@ -93,6 +109,7 @@ class _Ending:
             whole = self._completion(base_seq=0)
             return self._ledger.commit_whole(self._upload, whole, deadline_s=deadline_s)
         completion = await self._complete()
+        self._base_seq = completion.base_seq
         return self._ledger.commit(
             self._upload.ref,
             deadline_s=deadline_s,

@@ -1,12 +1,12 @@
 """How large the parts of an upload are: S3 takes 10,000 of them, 5 MiB to 5 GiB each.
 
 Large parts are cheap (each costs ~3 ms of CPU whatever its size) and small ones keep memory low.
-So parts are large where the byte budget has room when the upload begins. A part holds only what has
-arrived of it, so that costs a short body of unknown length nothing, and makes it one PutObject. A
-known length gets parts of one size, few enough; parts of an unknown one grow fourfold every
-thousand, until 10,000 of them hold 5 TiB. No part is
-larger than the byte budget, since a part is held until it is stored: with the default of 256 MiB
-that allows 2.4 TiB of known and 1.8 TiB of unknown length.
+So parts are large where the byte budget has room when the upload begins; for an unknown length also
+beside all that the parts being filled may take yet. A part holds only what has arrived of it, so
+that costs a short body of unknown length nothing, and makes it one PutObject. A known length gets
+parts of one size, few enough; parts of an unknown one grow fourfold every thousand, until 10,000 of
+them hold 5 TiB. No part is larger than the byte budget, since a part is held until it is stored:
+with the default of 256 MiB that allows 2.4 TiB of known and 1.8 TiB of unknown length.
 """
 
 from __future__ import annotations

@@ -113,9 +113,11 @@ class BodyStorer:
 
     def _plan(self) -> Callable[[int], int]:
         uploads, budget = self._runtime.settings.uploads, self._runtime.budget
-        roomy = budget.free_bytes >= (uploads.parts_in_flight + 1) * uploads.large_part_bytes
-        limit = budget.limit_bytes
+        needed = (uploads.parts_in_flight + 1) * uploads.large_part_bytes
+        roomy, limit = budget.free_bytes >= needed, budget.limit_bytes
         if self._declared is None:
+            # Many may begin at once, and slow ones keep all that they sent until a part is full.
+            roomy = budget.unclaimed_bytes >= needed
             return partial(unknown_part_bytes, uploads=uploads, budget_bytes=limit, roomy=roomy)
         size = known_part_bytes(self._declared, uploads, budget_bytes=limit, roomy=roomy)
         return lambda _number: size

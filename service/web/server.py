@@ -218,7 +218,7 @@ async def serve(
     ready: Callable[[str], None] | None = None,
     share_port: bool = False,
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then end in order.
+    """Serve until SIGTERM or SIGINT, then end in order; before it serves, end at once.
 
     ready: called with the base URL once connections are accepted (port 0 is resolved in it).
     share_port: with other processes that do the same (SO_REUSEPORT).
@@ -227,7 +227,8 @@ async def serve(
     stop = _stop_signals()
     runner = Runner(app, settings)
     try:
-        await runner.setup()
+        if not await _set_up(runner, stop):
+            return
         http = settings.http
         site = web.TCPSite(
             runner, http.host, http.port, backlog=_BACKLOG, reuse_port=share_port or None
@@ -244,6 +245,23 @@ async def serve(
     finally:
         await runner.cleanup()
     log.info("stopped")
+
+
+async def _set_up(runner: Runner, stop: asyncio.Event) -> bool:
+    """False where the end came first: stores that do not answer are not waited for then."""
+    setting_up = asyncio.ensure_future(runner.setup())
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({setting_up, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if setting_up.done():
+            setting_up.result()
+            return True
+        log.info("stopped_at_the_start")
+        return False
+    finally:
+        stopping.cancel()
+        setting_up.cancel()
+        await asyncio.gather(setting_up, return_exceptions=True)
 
 
 def _stop_signals() -> asyncio.Event:

@@ -161,3 +161,51 @@ def test_command_dies_with_its_caller_where_asked(devstack: Stack, tmp_path: Pat
         assert len(children) == 2
         caller.kill()
         assert until(lambda: not any(is_running(child) for child in children), 20)
+
+
+def silent_metadata(silent: socket.socket) -> dict[str, str]:
+    url = f"mongodb://127.0.0.1:{silent.getsockname()[1]}/?directConnection=true"
+    return {"MEDIAGATE_METADATA__URL": url, "MEDIAGATE_METADATA__TIMEOUT_S": "30"}
+
+
+def test_serve_ends_in_order_before_its_stores_have_answered() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        running("serve", "--port", 0, **silent_metadata(silent)) as serve,
+    ):
+        silent.accept()[0].close()
+        serve.terminate()
+        assert serve.wait(10) == 0
+
+
+def test_a_first_worker_that_somebody_else_stops_before_it_serves_is_a_failure_of_all() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        running("serve", "--port", 0, "--workers", 2, **silent_metadata(silent)) as serve,
+    ):
+        silent.accept()[0].close()
+        (worker,) = family(serve.pid)
+        os.kill(worker, signal.SIGTERM)
+        assert serve.wait(20) == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_repeated_signals_change_nothing_about_an_orderly_end(workers: int) -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        running("serve", "--port", 0, "--workers", workers, **silent_metadata(silent)) as serve,
+    ):
+        silent.accept()[0].close()
+        while serve.poll() is None:
+            serve.terminate()
+            time.sleep(0.005)
+        assert serve.returncode == 0
+
+
+@pytest.mark.parametrize("stdout", ["&-", "/dev/full"])
+def test_an_orderly_end_is_no_failure_where_stdout_takes_nothing(stdout: str) -> None:
+    """With the exit code of a failure it would also wait for threads of a frozen store."""
+    leaves = "from service.cli.serving import _leave; print('last words'); _leave()"
+    command = ["sh", "-c", f'exec "$@" >{stdout}', "sh", sys.executable, "-c", leaves]
+    environment = {**os.environ, "PYTHONUNBUFFERED": ""}
+    assert subprocess.run(command, env=environment, check=False).returncode == 0

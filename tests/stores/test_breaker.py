@@ -17,6 +17,7 @@ from service.errors import (
     StoreTimeout,
     StoreUnavailable,
 )
+from service.model.blob import LinkFields
 from service.model.ids import DEFAULT_TENANT, BlobKey
 from service.stores.breaker import MAX_SILENT, PATIENCE_S, Breaker
 from service.stores.wrappers import watched_blobs, watched_metadata
@@ -154,3 +155,17 @@ async def test_stores_under_watch_tell_their_breaker_and_are_never_held_back(
         assert b"".join([chunk async for chunk in chunks]) == b"ell"
     assert await watched_metadata(metadata, of_metadata).buckets.get(DEFAULT_TENANT, "no") is None
     assert not of_metadata.is_open
+
+
+async def test_a_link_is_no_answer_since_nothing_is_asked_of_the_store() -> None:
+    """Downloads by redirect would otherwise keep a breaker closed over a store that is gone."""
+    blobs = FakeBlobStore()
+    fields = LinkFields("text/plain", "attachment", "no-cache")
+    breaker = Breaker("blob store")
+    watched = watched_blobs(blobs, breaker)
+    for _ in range(MAX_SILENT):
+        await watched.link(KEY, fields, 60)
+        end(breaker, StoreTimeout())
+    assert breaker.is_open
+    await watched.link(KEY, fields, 60)
+    assert breaker.is_open

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import pytest
 from pymongo.errors import OperationFailure
 
-from service.errors import StoreUnavailable
+from service.errors import PreconditionFailed, StoreUnavailable
 from service.stores.mongo.errors import WRITE_CONFLICT
 from service.stores.mongo.transactions import Transactions
 
@@ -111,3 +112,54 @@ async def test_a_run_whose_caller_is_gone_commits_only_what_was_sent() -> None:
     go_on.set()
     await asyncio.gather(task, return_exceptions=True)
     assert sent == ["abort"]
+
+
+async def test_a_rerun_that_is_refused_by_its_own_first_run_tells_what_that_did() -> None:
+    """A server that was restarted knows no transaction, and for a moment not its last writes."""
+    runs, looks = 0, 0
+
+    class Restarted(Session):
+        async def commit_transaction(self) -> None:
+            raise OperationFailure("NoSuchTransaction", 251)
+
+    class Restarting:
+        async def start_session(self) -> Session:
+            return Restarted()
+
+    async def delete_if_match(_session: object) -> str:
+        nonlocal runs
+        runs += 1
+        if runs > 1:
+            raise PreconditionFailed  # there is nothing any more
+        return "deleted"
+
+    async def landed() -> str | None:
+        nonlocal looks
+        looks += 1
+        return "deleted" if looks > 1 else None
+
+    transactions = Transactions(Restarting())  # type: ignore[arg-type]
+    assert await transactions.run(delete_if_match, landed, deadline_s=4) == "deleted"
+
+
+async def test_a_refusal_stands_where_nothing_of_an_earlier_run_is_found() -> None:
+    commits = 0
+
+    class Aborting(Session):
+        async def commit_transaction(self) -> None:
+            nonlocal commits
+            commits += 1
+            raise OperationFailure("NoSuchTransaction", 251)
+
+    class Client:
+        async def start_session(self) -> Session:
+            return Aborting()
+
+    async def work(_session: object) -> bool:
+        if commits:
+            raise PreconditionFailed
+        return True
+
+    transactions = Transactions(Client())  # type: ignore[arg-type]
+    with pytest.raises(PreconditionFailed):
+        await transactions.run(work, nothing, deadline_s=4)

@@ -24,6 +24,17 @@ async def test_lane_takes_grains_and_gives_all_back() -> None:
     assert budget.used_bytes == 0
 
 
+async def test_what_parts_may_still_take_is_claimed_until_they_are_filled() -> None:
+    budget = ByteBudget(8 * MIB)
+    lane = budget.lane(4 * MIB)
+    await lane.reserve(1)
+    assert (budget.free_bytes, budget.unclaimed_bytes) == (8 * MIB - GRAIN_BYTES, 4 * MIB)
+    lane.filled()
+    assert budget.unclaimed_bytes == budget.free_bytes == 8 * MIB - GRAIN_BYTES
+    lane.release()
+    assert budget.unclaimed_bytes == 8 * MIB
+
+
 async def test_part_larger_than_the_budget_is_refused() -> None:
     with pytest.raises(ValueError, match="budget"):
         ByteBudget(MIB).lane(MIB + 1)

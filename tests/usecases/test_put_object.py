@@ -30,8 +30,9 @@ from service.model.ids import DEFAULT_TENANT, BlobKey, MultipartId, UploadId
 from service.model.preconditions import EntityTags, Preconditions
 from service.model.upload import Idempotency, Intent, Part, Upload, UploadState
 from service.model.version import ObjectFacts
-from service.settings import MIB
+from service.settings import MIB, Limits, Uploads
 from service.usecases import leases
+from service.usecases.byte_budget import ByteBudget
 from service.usecases.delete_bucket import delete_bucket
 from service.usecases.delete_object import delete_object
 from service.usecases.get_object import find_version, read_version
@@ -60,6 +61,33 @@ async def assert_nothing_left(
     assert not blobs.multiparts
     states = {upload.state for upload in metadata.uploads.uploads.values()}
     assert states <= {UploadState.UNDONE}
+
+
+async def test_slow_bodies_of_unknown_length_that_begin_together_do_not_all_hold_large_parts(
+    runtime: Runtime, blobs: FakeBlobStore
+) -> None:
+    """Each would keep all that it sent until its end, and the budget holds a few of them."""
+    limits = Limits(byte_budget_bytes=64 * MIB)
+    uploads = Uploads(part_bytes=5 * MIB, large_part_bytes=10 * MIB, parts_in_flight=1)
+    settings = runtime.settings.model_copy(update={"uploads": uploads, "limits": limits})
+    roomy = replace(runtime, settings=settings, budget=ByteBudget(limits.byte_budget_bytes))
+    go_on = asyncio.Event()
+
+    async def slow() -> AsyncIterator[bytes]:
+        for _ in range(6):
+            yield bytes(MIB)
+        await go_on.wait()
+        yield b"end"
+
+    async with asyncio.TaskGroup() as group:
+        for number in range(10):
+            request = PutRequest(DEFAULT_TENANT, "films", f"slow-{number}")
+            group.create_task(put_object(roomy, request, slow()))
+        await asyncio.sleep(0.3)
+        stored = len(blobs.multiparts)
+        go_on.set()
+    assert stored == 5
+    assert roomy.budget.used_bytes == 0
 
 
 @pytest.mark.parametrize("size", [0, 1, 5 * MIB - 1, 5 * MIB, 5 * MIB + 1, 10 * MIB, 23 * MIB])
@@ -203,6 +231,42 @@ async def test_small_upload_of_a_lost_client_is_kept_only_if_its_commit_was_sent
         assert await read_back(runtime) == b"small"
     else:
         await assert_nothing_left(runtime, blobs, metadata)
+
+
+@pytest.mark.parametrize("newer", [False, True])
+async def test_large_upload_whose_client_leaves_during_the_commit_is_kept_unless_something_is_newer(
+    runtime: Runtime,
+    metadata: FakeMetadata,
+    put: Put,
+    monkeypatch: pytest.MonkeyPatch,
+    newer: bool,
+) -> None:
+    """Its commit was not sent yet, as with a metadata store that takes its time."""
+    reached, ended = asyncio.Event(), asyncio.Event()
+    commit = metadata.uploads.commit
+
+    async def slow(*args: Any, **kwargs: Any) -> Upload:
+        if not reached.is_set():
+            reached.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                await ended.wait()  # a transaction under way is waited for
+        return await commit(*args, **kwargs)
+
+    monkeypatch.setattr(metadata.uploads, "commit", slow)
+    request = PutRequest(DEFAULT_TENANT, "films", "a")
+    large = some_bytes(6 * MIB)
+    task = asyncio.create_task(put_object(runtime, request, chunked(large)))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    if newer:
+        await put(b"second try")
+    ended.set()
+    await runtime.tasks.drain(5)
+    assert await read_back(runtime) == (b"second try" if newer else large)
 
 
 async def test_known_length_over_the_limit_is_refused_before_the_body(runtime: Runtime) -> None:

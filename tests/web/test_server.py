@@ -312,6 +312,33 @@ async def test_a_worker_whose_farewell_hangs_is_cut_off_within_the_grace(
     assert cut_off == {"run_auditor", "run_scrubber"}
 
 
+async def test_the_end_does_not_wait_for_stores_that_do_not_answer_at_the_start() -> None:
+    opening, closed = asyncio.Event(), asyncio.Event()
+
+    @asynccontextmanager
+    async def opener(_: Settings) -> AsyncIterator[Runtime]:
+        opening.set()
+        try:
+            await asyncio.Event().wait()
+            raise AssertionError
+            yield
+        finally:
+            closed.set()
+
+    settings = make_settings(http=Http(port=0, shutdown_grace_s=2))
+    told: list[str] = []
+    app = build_app(settings, opener, ())
+    serving = asyncio.create_task(server.serve(app, settings, ready=told.append))
+    await opening.wait()
+    os.kill(os.getpid(), signal.SIGTERM)
+    try:
+        await asyncio.wait_for(asyncio.shield(serving), 2)
+    finally:
+        serving.cancel()
+    assert closed.is_set()
+    assert told == []
+
+
 def stores_of(service: Service) -> Opener:
     @asynccontextmanager
     async def opener(settings: Settings) -> AsyncIterator[Runtime]:

@@ -27,7 +27,7 @@ from pymongo import ReadPreference
 from pymongo.errors import DuplicateKeyError, PyMongoError
 from pymongo.read_concern import ReadConcern
 
-from service.errors import OutcomeUnknown, StoreUnavailable
+from service.errors import MediagateError, OutcomeUnknown, StoreUnavailable
 from service.stores.mongo.driver import MAJORITY, Client, Session
 from service.stores.mongo.errors import TRANSIENT, UNKNOWN_COMMIT, WRITE_CONFLICT, translate
 
@@ -127,7 +127,7 @@ class Transactions:
         landed: Callable[[], Awaitable[T | None]],
         deadline: _Deadline,
     ) -> T:
-        attempt = 0
+        attempt, sent = 0, False
         while True:
             try:
                 if attempt == 0:
@@ -138,13 +138,20 @@ class Transactions:
                 if deadline.passed() or deadline.abandoned:
                     raise StoreUnavailable("a conflict did not end in time") from exc.__cause__
             except _CommitFailed as exc:
-                found = await self._read_back(landed, exc)
+                sent = True
+                found = await self._read_back(landed)
                 if found is not None:
                     return found
                 if not exc.definite:
                     raise OutcomeUnknown("the commit was not acknowledged") from exc.__cause__
                 if deadline.passed() or deadline.abandoned:
                     raise StoreUnavailable("a commit failed until the end") from exc.__cause__
+            except MediagateError:
+                # What refuses this run may be what an earlier one did, read back too early.
+                found = await self._read_back(landed) if sent else None
+                if found is None:
+                    raise
+                return found
             await _pause(attempt)
             attempt += 1
 
@@ -161,9 +168,7 @@ class Transactions:
             self._reruns.release()
 
     @staticmethod
-    async def _read_back(
-        landed: Callable[[], Awaitable[T | None]], failure: _CommitFailed
-    ) -> T | None:
+    async def _read_back(landed: Callable[[], Awaitable[T | None]]) -> T | None:
         try:
             return await landed()
         except StoreUnavailable as exc:
