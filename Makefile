@@ -16,7 +16,6 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 BIN := $(CURDIR)/.venv/bin
 RUNTIME := .venv/.runtime
 DEVELOPMENT := .venv/.development
-BENCH := .venv/.bench
 # deptry cannot read setup.cfg.
 REQUIREMENTS = import configparser; c = configparser.ConfigParser(); c.read("setup.cfg"); \
 	print(c["options"]["install_requires"])
@@ -51,7 +50,7 @@ load: $(DEVELOPMENT) ## load-test a service of its own, or the one at URL; repor
 	@exec env PATH="$(TOOLS_PATH)" MEDIAGATE_KEY="$(KEY)" $(BIN)/python -m tests.load --data "$(DATA)" \
 		--s3 "$(S3)" --users "$(USERS)" --time "$(TIME)" --max-size "$(SIZE)" --url "$(URL)"
 
-bench: $(BENCH) ## what it costs beside nginx and the bare store (ARGS="--only transfers,small"); DATA/bench.txt
+bench: $(DEVELOPMENT) ## what it costs beside nginx and the bare store (ARGS="--only transfers,small"); DATA/bench.txt
 	@exec env PATH="$(TOOLS_PATH)" $(BIN)/python -m tests.load.bench --out "$(DATA)/bench" $(ARGS)
 
 lint: $(DEVELOPMENT) ## style, types, layers, dependencies, Dockerfile, compose file
@@ -85,11 +84,6 @@ $(DEVELOPMENT): setup.cfg pyproject.toml | $(BIN)/python
 	@echo "installing mediagate and its development tools into .venv (once)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[dev,devstack]'
 	@touch $@ $(RUNTIME)
-
-$(BENCH): setup.cfg pyproject.toml | $(DEVELOPMENT)
-	@echo "installing what the benchmark draws with into .venv (once)"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -e '.[bench]'
-	@touch $@
 
 $(BIN)/python:
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 to 3.13 found; name one: make PYTHON=…" >&2; exit 1; }
