@@ -25,7 +25,7 @@ def test_a_short_run_measures_every_way(tmp_path: Path) -> None:
     require_minio()
     if missing := missing_tools():
         pytest.skip(f"there is no {', '.join(missing)}")
-    size = ["--rounds", "1", "--mib", "8", "--seconds", "0.5", "--out", str(tmp_path / "bench")]
+    size = ["--rounds", "1", "--mib", "8", "--seconds", "1", "--out", str(tmp_path / "bench")]
     done = subprocess.run(
         [sys.executable, "-m", "tests.load.bench", "--only", "transfers,small,workers", *size],
         cwd=ROOT,

@@ -127,7 +127,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default=",".join((*IN_MEMORY, *ON_DISK)), help="a,b,c")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--mib", type=int, default=1024, help="size of the big file")
-    parser.add_argument("--seconds", type=float, default=5, help="of each burst of small requests")
+    parser.add_argument("--seconds", type=int, default=5, help="of each burst of small requests")
     parser.add_argument("--out", default=".dev/bench", help="where JSON, text and plot go")
     return parser.parse_args()
 

@@ -71,7 +71,7 @@ def first_bytes_s(way: Way, count: int) -> list[float]:
 
 
 def wrk(
-    way: Way, method: str, *, connections: int, seconds: float, size_bytes: int, names: str
+    way: Way, method: str, *, connections: int, seconds: int, size_bytes: int, names: str
 ) -> float:
     """Requests a second. A GET asks for `way.url` again and again, a PUT makes names of its own.
 
@@ -79,7 +79,7 @@ def wrk(
     """
     wanted = [way.url if method == "GET" else way.put_url, method, str(size_bytes), names]
     fields = [f"{name}: {value}" for name, value in way.headers.items()]
-    options = ["-t1", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "20s"]
+    options = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "20s"]
     done = subprocess.run(
         ["wrk", *options, "-s", str(_WRK_SCRIPT), wanted[0], "--", *wanted[1:], *fields],
         capture_output=True,

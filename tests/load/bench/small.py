@@ -15,7 +15,7 @@ CONNECTIONS = 16
 
 
 def measure_small(
-    world: World, report: Report, *, rounds: int, seconds: float, show: Callable[[str], None]
+    world: World, report: Report, *, rounds: int, seconds: int, show: Callable[[str], None]
 ) -> None:
     source = world.folder / "small.bin"
     source.write_bytes(b"x" * SIZE_BYTES)
@@ -41,7 +41,7 @@ def _note(
     world: World,
     way: Way,
     method: str,
-    seconds: float,
+    seconds: int,
     names: str,
 ) -> None:
     options = {"connections": CONNECTIONS, "size_bytes": SIZE_BYTES, "names": names}
@@ -56,7 +56,7 @@ def _note(
     found[method, way.name].append(row)
 
 
-def measure_workers(world: World, report: Report, *, rounds: int, seconds: float) -> None:
+def measure_workers(world: World, report: Report, *, rounds: int, seconds: int) -> None:
     """Small GETs of one worker and of two, in turns; and how much of the machine is busy then."""
     source = world.folder / "small.bin"
     source.write_bytes(b"x" * SIZE_BYTES)
