@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import io
 import os
 import random
@@ -99,10 +100,11 @@ async def test_a_pipe_that_may_not_grow_moves_less_at_a_time(
     assert spliced_bytes(service) > 0
 
 
-async def test_the_kernel_does_not_overtake_what_aiohttp_still_holds(
+@pytest.fixture
+async def narrow(
     service: Service, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A socket that takes 4 KiB at a time, and a client that begins to read late."""
+) -> AsyncIterator[asyncio.StreamReader]:
+    """The answer to a GET through sockets that take 4 KiB at a time."""
     usual = delivery.splicer_for
 
     def narrowed(request: web.Request, *args: Any) -> splice.Splicer | None:
@@ -120,8 +122,34 @@ async def test_the_kernel_does_not_overtake_what_aiohttp_still_holds(
         f"GET {PATH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
         f"Authorization: Bearer {ROOT_KEY}\r\n\r\n".encode()
     )
+    yield reader
+    writer.close()
+
+
+async def test_the_kernel_does_not_overtake_what_aiohttp_still_holds(
+    service: Service, narrow: asyncio.StreamReader
+) -> None:
     await asyncio.sleep(0.3)
-    raw = await reader.read(-1)
+    raw = await narrow.read(-1)
     assert raw.partition(b"\r\n\r\n")[2] == DATA
     assert spliced_bytes(service) > 0
-    writer.close()
+
+
+def pipe_sizes() -> list[int]:
+    names = os.listdir("/proc/self/fd")
+    pipes = [name for name in names if "/pipe:" in os.path.realpath(f"/proc/self/fd/{name}")]
+    return [fcntl.fcntl(int(name), fcntl.F_GETPIPE_SZ) for name in pipes]
+
+
+async def test_a_slow_client_leaves_the_large_pipes_to_others(
+    service: Service, narrow: asyncio.StreamReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splice, "_SLOW_S", 0.01)
+    raw = await narrow.readuntil(b"\r\n\r\n")
+    assert splice.PIPE_BYTES in pipe_sizes()
+    while splice.SLOW_PIPE_BYTES not in pipe_sizes():
+        assert len(raw) < SIZE
+        raw += await narrow.read(4096)
+        await asyncio.sleep(0.001)
+    raw += await narrow.read(-1)
+    assert raw.partition(b"\r\n\r\n")[2] == DATA
