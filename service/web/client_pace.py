@@ -14,17 +14,21 @@ import struct
 import sys
 import termios
 from collections.abc import Awaitable
+from typing import TypeVar
 
 from aiohttp import web
+from aiohttp.web_request import BaseRequest
 
 from service.errors import SlowClient
 
 _LEAST_BYTES = 64 << 10
 """A client through whom this much does not get within the idle time has stalled."""
 
+T = TypeVar("T")
+
 
 class ClientPace:
-    def __init__(self, request: web.Request, idle_s: float) -> None:
+    def __init__(self, request: BaseRequest, idle_s: float) -> None:
         self._request = request
         self._idle_s = idle_s
 
@@ -45,8 +49,8 @@ class ClientPace:
         if transport.is_closing():
             raise ConnectionResetError("the client went away")
 
-    async def allow(self, work: Awaitable[None], more_bytes: int = 0) -> None:
-        """Await `work` for as long as the client takes something. Raises SlowClient.
+    async def allow(self, work: Awaitable[T], more_bytes: int = 0) -> T:
+        """What `work` returns, awaited while the client takes something. Raises SlowClient.
 
         more_bytes: that `work` adds to what waits. It is never awaited twice: aiohttp's drain does
         not come back from a cancellation.
@@ -68,7 +72,7 @@ class ClientPace:
                 untaken = None if begin is None else begin + more_bytes
                 timer = loop.call_later(self._idle_s, judge, untaken)
                 try:
-                    await work
+                    return await work
                 finally:
                     timer.cancel()
         except TimeoutError as error:
