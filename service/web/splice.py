@@ -67,9 +67,9 @@ class Splicer:
 
     async def move(self, raw: RawBody, moved: Callable[[int], None]) -> None:
         """usecases' Mover. Raises SlowClient and ConnectionResetError for the client."""
-        for chunk in raw.head:
-            moved(len(chunk))
-            await self._pace.write(self._response, chunk)
+        while raw.head:
+            moved(len(raw.head[0]))
+            await self._pace.write(self._response, raw.head.popleft())
         await self._pace.drain()
         missing_bytes = raw.size_bytes
         while missing_bytes:

@@ -16,7 +16,9 @@ from aiohttp import web
 
 from service.devstack import Stack
 from service.settings import MIB, S3, Http
+from service.stores.blob_port import RawBody
 from service.stores.s3 import open_blob_store
+from service.stores.s3.blob_body import BlobBody
 from service.web import delivery, splice
 from tests.conftest import settings_for
 from tests.web.serving import ROOT_KEY, Service, make_settings, running
@@ -139,6 +141,27 @@ def pipe_sizes() -> list[int]:
     names = os.listdir("/proc/self/fd")
     pipes = [name for name in names if "/pipe:" in os.path.realpath(f"/proc/self/fd/{name}")]
     return [fcntl.fcntl(int(name), fcntl.F_GETPIPE_SZ) for name in pipes]
+
+
+async def test_what_was_read_before_is_not_kept_while_the_kernel_moves_the_rest(
+    service: Service, narrow: asyncio.StreamReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lent: list[RawBody] = []
+    detach = BlobBody.detach
+
+    def watched(self: BlobBody) -> RawBody | None:
+        raw = detach(self)
+        assert raw is not None
+        assert raw.head
+        lent.append(raw)
+        return raw
+
+    monkeypatch.setattr(BlobBody, "detach", watched)
+    got = 0
+    while spliced_bytes(service) == 0:
+        got += len(await narrow.read(4096))
+        assert got < SIZE
+    assert not lent[0].head
 
 
 async def test_a_slow_client_leaves_the_large_pipes_to_others(
