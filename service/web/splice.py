@@ -130,7 +130,7 @@ class Splicer:
 def splicer_for(
     request: web.Request, response: web.StreamResponse, pace: ClientPace, metrics: Metrics
 ) -> Splicer | None:
-    """None where the kernel cannot write to this client by itself, or has no descriptors left.
+    """None where the kernel does not write to this client by itself, or has no descriptors left.
 
     response: prepared, its length known.
     """
@@ -141,6 +141,9 @@ def splicer_for(
     try:
         fds.append(os.dup(transport.get_extra_info("socket").fileno()))
         fds += os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # Nothing is in the pipe: EAGAIN where the kernel, or a sandbox around us, would do it.
+        with suppress(BlockingIOError):
+            os.splice(fds[1], fds[0], 1, flags=_FLAGS)
     except OSError:
         for fd in fds:
             os.close(fd)

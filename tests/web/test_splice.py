@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import fcntl
 import io
 import os
@@ -64,7 +65,9 @@ async def test_a_large_body_is_moved_by_the_kernel(service: Service) -> None:
     first = lent_fds()
     async with service.fetch("GET", PATH, headers={"Range": "bytes=5-"}) as response:
         assert await response.read() == DATA[5:]
-    assert len(lent_fds()) <= len(first)
+    async with asyncio.timeout(5):  # the client has the last byte before the handler ends
+        while len(lent_fds()) > len(first):
+            await asyncio.sleep(0.01)
     assert spliced_bytes(service) > SIZE
 
 
@@ -88,6 +91,21 @@ async def test_without_descriptors_a_body_is_copied(
         raise OSError(24, "too many open files")
 
     monkeypatch.setattr(splice.os, refused, no_more)
+    async with service.fetch("GET", PATH) as response:
+        assert await response.read() == DATA
+    assert spliced_bytes(service) == 0
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EPERM, errno.EINVAL])
+async def test_where_the_kernel_does_not_splice_a_body_is_copied(
+    service: Service, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """As in a container whose seccomp profile does not know the call."""
+
+    def refused(*_: object, **__: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(splice.os, "splice", refused)
     async with service.fetch("GET", PATH) as response:
         assert await response.read() == DATA
     assert spliced_bytes(service) == 0
