@@ -142,6 +142,25 @@ async def test_other_bytes_than_were_asked_for_are_an_error(
         await world.read(**asked)
 
 
+@pytest.mark.parametrize("status", [500, 503])
+async def test_a_store_that_fails_for_a_moment_is_asked_again(
+    world: World, aiohttp_server, status: int
+) -> None:
+    """S3 means both to be tried again; a 500 of the service itself is a bug of it."""
+    answers = [web.Response(status=status, text="<Code>InternalError</Code>")]
+
+    async def answer(_: web.Request) -> web.Response:
+        return answers.pop() if answers else web.Response(body=DATA)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    server = await aiohttp_server(app)
+    world.service.blobs.public_endpoint = str(server.make_url("")).rstrip("/")
+    await store(world.service, DATA)
+    assert await world.read() == DATA
+    assert not answers
+
+
 async def test_a_refusal_of_the_store_is_an_error_that_tells_no_url(world: World) -> None:
     await store(world.service, DATA)
     world.service.blobs.links = _Forgetful()
