@@ -182,6 +182,21 @@ async def test_an_error_that_comes_in_pieces_is_read_to_its_end() -> None:
     assert "NoSuchBucket" in error.detail
 
 
+@pytest.mark.parametrize("status", [400, 401, 403])
+async def test_whatever_a_store_says_to_an_expired_url_it_is_signed_again(status: int) -> None:
+    """AWS and MinIO say 403, Google 400 (ExpiredToken)."""
+    refusal = f"HTTP/1.1 {status} x\r\nContent-Length: 25\r\n\r\n<Code>ExpiredToken</Code>\n"
+    answer = (
+        b"HTTP/1.1 206 x\r\nContent-Length: 10\r\nContent-Range: bytes 0-9/10\r\n\r\n0123456789"
+    )
+    async with answering([(refusal.encode(),), (answer,)]) as endpoint:
+        store = await open_blob_store(S3(endpoint=endpoint))
+        try:
+            assert await read(store, new_blob_key(DEFAULT_TENANT), 0, 10) == b"0123456789"
+        finally:
+            await store.close()
+
+
 async def test_a_signature_that_was_renewed_late_is_no_reason_to_try_for_ever() -> None:
     said = [f"HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n" for status in (503, 503, 403)]
     left = [(answer.encode(),) for answer in said]

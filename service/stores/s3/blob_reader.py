@@ -33,7 +33,7 @@ _TRANSIENT = frozenset(
         HTTPStatus.GATEWAY_TIMEOUT,
     }
 )
-_NOT_SIGNED_WELL = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_NOT_SIGNED_WELL = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _MOST_ERROR_BYTES = 64 << 10
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 _CODE = re.compile(rb"<Code>\s*([\w.-]{1,100})\s*</Code>")
