@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -27,7 +28,7 @@ from yarl import URL
 
 from service.client.patience import Notice, Patience
 from service.client.problems import UnexpectedAnswer, error_of, unreachable
-from service.errors import Invalid
+from service.errors import Invalid, StoreUnavailable
 from service.protocol.names import validate_bucket_name, validate_key
 
 _PATH_SAFE = "/!$&'()*+,;=:@~"
@@ -133,6 +134,8 @@ class Connection:
             async with self._session.get(
                 target, headers=headers, allow_redirects=False, timeout=self.transfer_timeout
             ) as response:
+                if response.status == HTTPStatus.INTERNAL_SERVER_ERROR:  # S3's "try again"
+                    raise StoreUnavailable("the store answers 500")
                 if response.status >= 300:
                     raise await error_of(response)
                 yield response

@@ -22,6 +22,7 @@ from service.errors import Invalid
 from service.protocol.digests import parse_digests
 
 _CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19})")
+_ASKED = re.compile(r"bytes=([0-9]+)-([0-9]*)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,22 @@ async def open_download(
                 break
             except patience.errors as error:
                 await patience.wait(error)
-        yield Download(connection, target, answer)
+        download = Download(connection, target, answer)
+        _check_range(headers, download)
+        yield download
+
+
+def _check_range(headers: Mapping[str, str], download: Download) -> None:
+    """Whoever answers a redirect may know nothing of ranges. Raises UnexpectedAnswer.
+
+    With If-Range the whole is an answer too, which the caller tells by its start.
+    """
+    asked = _ASKED.fullmatch(headers.get("Range", "bytes=0-"))
+    if asked is None or "If-Range" in headers:
+        return
+    end = min(int(asked[2]) + 1, download.size_bytes) if asked[2] else download.size_bytes
+    if (download.start, download.end) != (int(asked[1]), end):
+        raise UnexpectedAnswer("the answer has another range than was asked for")
 
 
 def range_headers(start: int, end: int | None) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -24,11 +25,12 @@ from service.model.upload import Part
 class RawBody:
     """The rest of a body outside of this process: `head`, then `size_bytes` > 0 bytes from `fd`.
 
-    head: was read already. fd: a duplicate of the socket, non-blocking, to be closed. silence_s:
-    how long the store may send nothing.
+    head: was read already; whoever sends it takes it out, since the rest may take a slow client
+    hours. fd: a duplicate of the socket, non-blocking, to be closed. silence_s: how long the store
+    may send nothing.
     """
 
-    head: Sequence[bytes]
+    head: deque[bytes]
     fd: int
     size_bytes: int
     silence_s: float

@@ -14,8 +14,10 @@ import struct
 import sys
 import termios
 from collections.abc import Awaitable
+from typing import TypeVar
 
 from aiohttp import web
+from aiohttp.web_request import BaseRequest
 
 from service.errors import SlowClient
 
@@ -24,9 +26,11 @@ _LEAST_BYTES = 64 << 10
 _NO_WAIT_BYTES = 32 << 10
 """With the head before it less than the 64 KiB at which asyncio and aiohttp begin to push back."""
 
+T = TypeVar("T")
+
 
 class ClientPace:
-    def __init__(self, request: web.Request, idle_s: float) -> None:
+    def __init__(self, request: BaseRequest, idle_s: float) -> None:
         self._request = request
         self._idle_s = idle_s
 
@@ -51,8 +55,8 @@ class ClientPace:
         if transport.is_closing():
             raise ConnectionResetError("the client went away")
 
-    async def allow(self, work: Awaitable[None], more_bytes: int = 0) -> None:
-        """Await `work` for as long as the client takes something. Raises SlowClient.
+    async def allow(self, work: Awaitable[T], more_bytes: int = 0) -> T:
+        """What `work` returns, awaited while the client takes something. Raises SlowClient.
 
         more_bytes: that `work` adds to what waits. It is never awaited twice: aiohttp's drain does
         not come back from a cancellation.
@@ -74,7 +78,7 @@ class ClientPace:
                 untaken = None if begin is None else begin + more_bytes
                 timer = loop.call_later(self._idle_s, judge, untaken)
                 try:
-                    await work
+                    return await work
                 finally:
                     timer.cancel()
         except TimeoutError as error:

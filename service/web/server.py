@@ -27,6 +27,7 @@ from service import errors
 from service.model.ids import new_id
 from service.settings import Settings
 from service.telemetry.metrics import Metrics
+from service.web.client_pace import ClientPace
 from service.web.cors import METHODS
 from service.web.middleware import every_response
 from service.web.problems import problem_of, problem_response
@@ -36,6 +37,8 @@ log = structlog.get_logger()
 
 _BACKLOG = 1024
 _LINGERING_S = 3.0
+_UNASKED_BYTES = 64 << 10
+"""A transport that is empty takes so much at once."""
 _MAX_NOTICE_S = 1.0
 """How long readiness tells the end before connections are refused: a tenth of the grace at most."""
 _REQUESTS_UNTIL = 0.7
@@ -49,12 +52,13 @@ def require_c_parser() -> None:
 
 
 class Connection(RequestHandler):
-    __slots__ = ("_body", "_ending", "_head_timer")
+    __slots__ = ("_body", "_ending", "_head_timer", "_idle_timeout_s")
 
     def __init__(self, manager: GuardedServer, **kwargs: Any) -> None:
         super().__init__(manager, **kwargs)
         self._body: StreamReader = EMPTY_PAYLOAD
         self._ending = False
+        self._idle_timeout_s = manager.idle_timeout_s
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -97,9 +101,30 @@ class Connection(RequestHandler):
     async def finish_response(
         self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
+        """Ends when nothing of the response waits in this process any more.
+
+        aiohttp would let up to 64 KiB wait for a client that reads nothing, for ever: to close a
+        transport does not drop what it holds. A larger body would hold up the request itself.
+        """
         if self._ending:
             resp.force_close()
-        return await super().finish_response(request, resp, start_time)
+        pace = ClientPace(request, self._idle_timeout_s)
+        more_bytes = 0 if resp.prepared else resp.content_length or 0
+        finishing = super().finish_response(request, resp, start_time)
+        try:
+            if more_bytes > _UNASKED_BYTES:
+                finished = await pace.allow(finishing, more_bytes)
+            else:
+                finished = await finishing
+            if self.transport is not None and self.transport.get_write_buffer_size() > 0:
+                await pace.drain()
+        except errors.SlowClient as error:
+            if isinstance(self._manager, GuardedServer):
+                self._manager.metrics.connections_refused.labels("slow_reader").inc()
+            if self.transport is not None:
+                self.transport.abort()
+            raise ConnectionResetError("the client does not read its answer") from error
+        return finished
 
     async def shutdown(self, timeout: float | None = 15.0) -> None:
         """The last step of the end: the request gets `timeout` seconds, its body included.
@@ -181,6 +206,7 @@ class GuardedServer(web.Server):
         http, limits = settings.http, settings.limits
         self.metrics = metrics
         self.header_timeout_s = http.header_timeout_s
+        self.idle_timeout_s = http.idle_timeout_s
         self.max_connections = limits.max_connections
         self._options: dict[str, Any] = {
             "auto_decompress": False,  # uploads are kept as they come (a gzip bomb stays small)

@@ -31,6 +31,11 @@ LEAST_BYTES = 1 << 20
 """A smaller body costs less as chunks than the pipe does."""
 PIPE_BYTES = 256 << 10
 """Larger ones made nothing faster, and 64 users' worth of them meet the kernel's limit."""
+SLOW_PIPE_BYTES = 16 << 10
+_SLOW_S = 1.0
+"""A client that took so long for one pipe gets along with a small one. Beside 256 large ones the
+kernel gives a user without privileges no more than 8 KiB for each further one, with which a fast
+client's bytes take 2.5 times the CPU; so readers who are slow must not hold them all."""
 _FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK if sys.platform == "linux" else 0
 
 
@@ -50,7 +55,7 @@ class Splicer:
         self._pace = pace
         self._metrics = metrics
         self._client, self._pipe_out, self._pipe_in = fds
-        self._pipe_bytes = _pipe_size(self._pipe_in)
+        self._pipe_bytes = _resized(self._pipe_in, PIPE_BYTES)
         self._loop = asyncio.get_running_loop()
 
     def __enter__(self) -> Splicer:
@@ -62,15 +67,18 @@ class Splicer:
 
     async def move(self, raw: RawBody, moved: Callable[[int], None]) -> None:
         """usecases' Mover. Raises SlowClient and ConnectionResetError for the client."""
-        for chunk in raw.head:
-            moved(len(chunk))
-            await self._pace.write(self._response, chunk)
+        while raw.head:
+            moved(len(raw.head[0]))
+            await self._pace.write(self._response, raw.head.popleft())
         await self._pace.drain()
         missing_bytes = raw.size_bytes
         while missing_bytes:
             held_bytes = await self._take(raw, missing_bytes)
             missing_bytes -= held_bytes
+            began = self._loop.time()
             await self._give(held_bytes, moved)
+            if self._loop.time() - began > _SLOW_S and self._pipe_bytes > SLOW_PIPE_BYTES:
+                self._pipe_bytes = _resized(self._pipe_in, SLOW_PIPE_BYTES)
             await asyncio.sleep(0)  # the others' turn, however fast these two are
 
     async def _take(self, raw: RawBody, missing_bytes: int) -> int:
@@ -122,7 +130,7 @@ class Splicer:
 def splicer_for(
     request: web.Request, response: web.StreamResponse, pace: ClientPace, metrics: Metrics
 ) -> Splicer | None:
-    """None where the kernel cannot write to this client by itself, or has no descriptors left.
+    """None where the kernel does not write to this client by itself, or has no descriptors left.
 
     response: prepared, its length known.
     """
@@ -133,6 +141,9 @@ def splicer_for(
     try:
         fds.append(os.dup(transport.get_extra_info("socket").fileno()))
         fds += os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        # Nothing is in the pipe: EAGAIN where the kernel, or a sandbox around us, would do it.
+        with suppress(BlockingIOError):
+            os.splice(fds[1], fds[0], 1, flags=_FLAGS)
     except OSError:
         for fd in fds:
             os.close(fd)
@@ -140,10 +151,10 @@ def splicer_for(
     return Splicer(request, response, pace, metrics, (fds[0], fds[1], fds[2]))
 
 
-def _pipe_size(fd: int) -> int:
-    """The kernel refuses larger pipes to a user who has many of them."""
+def _resized(fd: int, wanted_bytes: int) -> int:
+    """What an empty pipe holds then. The kernel refuses larger ones to a user who has many."""
     with suppress(OSError):
-        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        fcntl.fcntl(fd, fcntl.F_SETPIPE_SZ, wanted_bytes)
     return fcntl.fcntl(fd, fcntl.F_GETPIPE_SZ)
 
 

@@ -107,6 +107,60 @@ async def test_a_file_goes_on_where_the_store_broke_off(world: World, tmp_path) 
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"start": 17, "end": 99}, None),
+        ({"start": 17, "end": 99}, "bytes 0-49/1000"),
+        ({"start": 17, "end": 99}, "bytes 17-20/1000"),
+        ({"end": 99}, None),
+        ({"end": 99}, "bytes 0-49/1000"),
+        ({"start": 17}, None),
+        ({"start": 17}, "bytes 17-20/1000"),
+        ({}, "bytes 0-49/1000"),
+    ],
+)
+async def test_other_bytes_than_were_asked_for_are_an_error(
+    world: World, aiohttp_server, asked: dict[str, int], told: str | None
+) -> None:
+    """A cache in front of the store may know nothing of ranges."""
+
+    async def answer(_: web.Request) -> web.Response:
+        if told is None:
+            return web.Response(body=DATA[:1000])
+        first, last = map(int, told.split()[1].partition("/")[0].split("-"))
+        return web.Response(
+            status=206, headers={"Content-Range": told}, body=DATA[first : last + 1]
+        )
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    server = await aiohttp_server(app)
+    world.service.blobs.public_endpoint = str(server.make_url("")).rstrip("/")
+    await store(world.service, DATA[:1000])
+    with pytest.raises(UnexpectedAnswer, match="range"):
+        await world.read(**asked)
+
+
+@pytest.mark.parametrize("status", [500, 503])
+async def test_a_store_that_fails_for_a_moment_is_asked_again(
+    world: World, aiohttp_server, status: int
+) -> None:
+    """S3 means both to be tried again; a 500 of the service itself is a bug of it."""
+    answers = [web.Response(status=status, text="<Code>InternalError</Code>")]
+
+    async def answer(_: web.Request) -> web.Response:
+        return answers.pop() if answers else web.Response(body=DATA)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    server = await aiohttp_server(app)
+    world.service.blobs.public_endpoint = str(server.make_url("")).rstrip("/")
+    await store(world.service, DATA)
+    assert await world.read() == DATA
+    assert not answers
+
+
 async def test_a_refusal_of_the_store_is_an_error_that_tells_no_url(world: World) -> None:
     await store(world.service, DATA)
     world.service.blobs.links = _Forgetful()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
 import pytest
@@ -12,7 +14,7 @@ from blobs import put, read, some_chunks
 from lossy_proxy import lossy_proxy
 from s3_servers import S3Server
 
-from service.errors import BlobMissing, StoreRefused, StoreUnavailable
+from service.errors import BlobMissing, MediagateError, StoreRefused, StoreUnavailable
 from service.model.ids import DEFAULT_TENANT
 from service.settings import S3
 from service.stores.blob_layout import new_blob_key
@@ -101,6 +103,8 @@ async def test_a_deleted_blob_is_missing_though_its_url_was_known(
         (200, {}, b"x" * 100, "ignored the range"),
         (206, {"Content-Range": "bytes 10-19/100"}, b"x" * 10, "another range"),
         (206, {"Content-Range": "bytes 0-4/5"}, b"x" * 5, BlobMissing),
+        (206, {"Content-Range": "bytes 0-4/100"}, b"x" * 5, "another range"),
+        (206, {"Content-Range": "bytes 0-9/10"}, b"x" * 9, "another range"),
         (302, {"Location": "http://127.0.0.1:9/"}, b"", "302"),
         (400, {}, b"<Error><Code>InvalidArgument</Code></Error>", StoreRefused),
         (404, {}, b"<Error><Code>NoSuchKey</Code></Error>", BlobMissing),
@@ -129,3 +133,74 @@ async def test_an_answer_that_is_not_the_bytes_is_told_as_what_it_is(
     finally:
         await store.close()
         await runner.cleanup()
+
+
+@asynccontextmanager
+async def answering(answers: list[tuple[bytes, ...]]) -> AsyncIterator[str]:
+    """A store that says these, one for each request, piece by piece; then none any more."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        for piece in answers.pop(0) if answers else ():
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(0.05)
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    async with server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def failed_read(answers: list[tuple[bytes, ...]]) -> MediagateError:
+    async with answering(answers) as endpoint:
+        store = await open_blob_store(S3(endpoint=endpoint, request_timeout_s=3))
+        try:
+            with pytest.raises(MediagateError) as failure:
+                await read(store, new_blob_key(DEFAULT_TENANT), 0, 10)
+        finally:
+            await store.close()
+    return failure.value
+
+
+async def test_a_body_of_unknown_length_is_no_missing_blob() -> None:
+    """A proxy in front of the store may take its Content-Length away."""
+    head = (
+        b"HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-9/10\r\n"
+        b"Transfer-Encoding: chunked\r\n\r\n"
+    )
+    error = await failed_read([(head, b"a\r\n0123456789\r\n0\r\n\r\n")])
+    assert isinstance(error, StoreUnavailable)
+    assert "length" in error.detail
+
+
+async def test_an_error_that_comes_in_pieces_is_read_to_its_end() -> None:
+    head = b"HTTP/1.1 404 Not Found\r\nTransfer-Encoding: chunked\r\n\r\n"
+    pieces = (b'15\r\n<?xml version="1.0"?>\r\n', b"19\r\n<Code>NoSuchBucket</Code>\r\n0\r\n\r\n")
+    error = await failed_read([(head, *pieces)])
+    assert isinstance(error, StoreUnavailable)
+    assert "NoSuchBucket" in error.detail
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+async def test_whatever_a_store_says_to_an_expired_url_it_is_signed_again(status: int) -> None:
+    """AWS and MinIO say 403, Google 400 (ExpiredToken)."""
+    refusal = f"HTTP/1.1 {status} x\r\nContent-Length: 25\r\n\r\n<Code>ExpiredToken</Code>\n"
+    answer = (
+        b"HTTP/1.1 206 x\r\nContent-Length: 10\r\nContent-Range: bytes 0-9/10\r\n\r\n0123456789"
+    )
+    async with answering([(refusal.encode(),), (answer,)]) as endpoint:
+        store = await open_blob_store(S3(endpoint=endpoint))
+        try:
+            assert await read(store, new_blob_key(DEFAULT_TENANT), 0, 10) == b"0123456789"
+        finally:
+            await store.close()
+
+
+async def test_a_signature_that_was_renewed_late_is_no_reason_to_try_for_ever() -> None:
+    said = [f"HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n" for status in (503, 503, 403)]
+    left = [(answer.encode(),) for answer in said]
+    began = asyncio.get_running_loop().time()
+    error = await failed_read(left)
+    assert asyncio.get_running_loop().time() - began < 2
+    assert (left, error.detail) == ([], "the connection to the S3 store broke")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -38,7 +39,8 @@ class Lending:
         if not self._lends:
             return None
         at, self._start = self._start, self._end
-        return RawBody((DATA[at : at + 10],), os.open("/dev/null", os.O_RDONLY), SIZE - at - 10, 1)
+        head = deque([DATA[at : at + 10]])
+        return RawBody(head, os.open("/dev/null", os.O_RDONLY), SIZE - at - 10, 1)
 
 
 @pytest.fixture

@@ -54,8 +54,8 @@ class BlobBody:
         if self._content.is_eof() or head_bytes >= self._missing_bytes:
             os.close(fd)
             return None
-        head, rest_bytes = tuple(self._drained), self._missing_bytes - head_bytes
-        self._drained.clear()
+        head, rest_bytes = self._drained, self._missing_bytes - head_bytes
+        self._drained = deque()
         self._missing_bytes = 0
         return RawBody(head, fd, rest_bytes, self._silence_s)
 

@@ -33,8 +33,9 @@ _TRANSIENT = frozenset(
         HTTPStatus.GATEWAY_TIMEOUT,
     }
 )
-_NOT_SIGNED_WELL = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_NOT_SIGNED_WELL = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 _MOST_ERROR_BYTES = 64 << 10
+_CONTENT_RANGE = re.compile(r"bytes ([0-9]{1,19})-([0-9]{1,19})/([0-9]{1,19}|\*)")
 _CODE = re.compile(rb"<Code>\s*([\w.-]{1,100})\s*</Code>")
 
 
@@ -53,7 +54,8 @@ class BlobReader:
             try:
                 response = await self._get(await self._urls.get(key), start, end, attempt)
             except (aiohttp.ClientError, OSError):
-                if attempt == ATTEMPTS:
+                # A second signature may have been one attempt more.
+                if attempt >= ATTEMPTS:
                     raise
             else:
                 if response.status in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
@@ -79,23 +81,36 @@ class BlobReader:
 
 def _checked(response: ClientResponse, start: int, end: int) -> ClientResponse:
     """A store may cut a range at the end of the blob, or ignore it; both must not pass unseen."""
-    served = response.headers.get(hdrs.CONTENT_RANGE)
-    if response.content_length == end - start:
-        if (served or "bytes 0-").startswith(f"bytes {start}-"):
-            return response
-        error: Exception = StoreUnavailable("the S3 store answered another range than asked for")
-    elif served is not None:
-        error = BlobMissing("the blob is shorter than its version")
-    else:
-        error = StoreUnavailable("the S3 store ignored the range")
+    error = _deviation(response, start, end)
+    if error is None:
+        return response
     response.close()
     raise error
+
+
+def _deviation(response: ClientResponse, start: int, end: int) -> Exception | None:
+    """Only a store that tells the size of the blob proves that it is shorter than its version."""
+    told = response.headers.get(hdrs.CONTENT_RANGE)
+    if told is None:
+        whole = (0, response.content_length) == (start, end)
+        return None if whole else StoreUnavailable("the S3 store ignored the range")
+    match = _CONTENT_RANGE.fullmatch(told)
+    if match and match[3] != "*" and int(match[3]) < end:
+        return BlobMissing("the blob is shorter than its version")
+    if response.content_length is None:
+        return StoreUnavailable("the S3 store does not tell the length of its answer")
+    served = (int(match[1]), int(match[2]) + 1) if match else None
+    if served != (start, end) or response.content_length != end - start:
+        return StoreUnavailable("the S3 store answered another range than asked for")
+    return None
 
 
 async def _refusal(response: ClientResponse) -> ClientError:
     """What aiobotocore would have raised."""
     try:
-        body = await response.content.read(_MOST_ERROR_BYTES)
+        body = b""
+        while len(body) < _MOST_ERROR_BYTES and (piece := await response.content.readany()):
+            body += piece
     finally:
         response.close()
     found = _CODE.search(body)

@@ -9,7 +9,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from service.errors import BlobMissing, OutcomeUnknown
+from service.errors import BlobMissing, OutcomeUnknown, StoreUnavailable
 from service.model.blob import (
     BlobFacts,
     LinkFields,
@@ -58,6 +58,7 @@ class S3BlobStore:
         self._bucket = settings.bucket
         self._urls = SignedUrls(clients.writes, settings.bucket)
         self._reader = BlobReader(clients.downloads, self._urls)
+        self._downloads = asyncio.Semaphore(settings.max_downloads)
         self._timeout_s = settings.request_timeout_s
         wanted = settings.part_checksum
         # Until the probe: MD5, which every store knows.
@@ -187,13 +188,28 @@ class S3BlobStore:
 
     @asynccontextmanager
     async def read(self, key: BlobKey, start: int, end: int) -> AsyncIterator[AsyncIterator[bytes]]:
-        async with s3_call(self._timeout_s):
-            response = await self._reader.open(key, start, end)
+        async with self._turn():
+            async with s3_call(self._timeout_s):
+                response = await self._reader.open(key, start, end)
+            try:
+                yield BlobBody(response, end - start, self._timeout_s)
+            finally:
+                # Gives the connection back where the body was read to its end, else closes it.
+                response.close()
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One of the connections for downloads. To wait for it in aiohttp's pool would look like a
+        store that does not answer, and the breaker would refuse uploads for slow readers."""
         try:
-            yield BlobBody(response, end - start, self._timeout_s)
+            async with asyncio.timeout(self._timeout_s):
+                await self._downloads.acquire()
+        except TimeoutError as error:
+            raise StoreUnavailable("s3.max_downloads are under way already") from error
+        try:
+            yield
         finally:
-            # Gives the connection back where the body was read to its end, else closes it.
-            response.close()
+            self._downloads.release()
 
     async def link(self, key: BlobKey, fields: LinkFields, ttl_s: int) -> str:
         return await presigned(self._clients.links, self._at(key), fields, ttl_s)
