@@ -477,7 +477,7 @@ async def test_f7_lost_answers_of_complete_and_commit_lose_and_double_nothing(
         mongo.faults.append(DropAnswer(picks=saying(b"commitTransaction"), share=0.3))
         load = Load(lambda: world.url, workers=8, pause_s=0, sizes=(10, 70_000, 5_500_000))
         load.start()
-        await load.acknowledges(rounds(40))
+        await load.acknowledges(rounds(40), within_s=max(60, ROUNDS * 2))
         await load.stop()
         world.report.add(
             "F7",
@@ -644,7 +644,7 @@ async def test_broken_networks_on_both_sides_lose_and_leak_nothing(world: World)
             s3.faults += [make() for make in STORE_FAULTS]
             load = Load(lambda: client.url, pause_s=0)
             load.start()
-            await load.acknowledges(rounds(40))
+            await load.acknowledges(rounds(40), within_s=max(60, ROUNDS * 2))
             client.faults.clear()
             await load.stop()
         world.report.add("network", slowest_s=load.slowest_s)
