@@ -19,6 +19,7 @@ can always go on.
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from enum import Enum
 
@@ -85,6 +86,7 @@ class ByteBudget:
         self.limit_bytes = limit_bytes
         self._used = 0
         self._filling: set[Lane] = set()
+        self._sizes: Counter[int] = Counter()  # of their parts: few, where lanes may be thousands
         self._waiting: dict[Lane, tuple[int, asyncio.Future[None]]] = {}
         self._rights: dict[_Right, Lane] = {}
         self._turn = _Right.SWIFT
@@ -114,7 +116,9 @@ class ByteBudget:
         return Lane(self, part_bytes)
 
     async def _take(self, lane: Lane, size_bytes: int) -> None:
-        self._filling.add(lane)
+        if lane not in self._filling:
+            self._filling.add(lane)
+            self._sizes[lane.part_bytes] += 1
         first_come = not self._waiting and size_bytes <= self._room_bytes()
         if first_come or lane in self._rights.values():
             self._grant(lane, size_bytes)
@@ -135,7 +139,11 @@ class ByteBudget:
         self._used += size_bytes
 
     def _leave(self, lane: Lane) -> None:
-        self._filling.discard(lane)
+        if lane in self._filling:
+            self._filling.discard(lane)
+            self._sizes[lane.part_bytes] -= 1
+            if not self._sizes[lane.part_bytes]:
+                del self._sizes[lane.part_bytes]
         self._take_right_from(lane)
 
     def _take_right_from(self, lane: Lane) -> None:
@@ -195,7 +203,7 @@ class ByteBudget:
         return self.free_bytes - sum(lane.missing_bytes for lane in self._rights.values())
 
     def _largest_part(self) -> int:
-        return max((lane.part_bytes for lane in self._filling), default=0)
+        return max(self._sizes, default=0)
 
     def _count_of_rights(self) -> int:
         return 2 if _PARTS_FOR_TWO * self._largest_part() <= self.limit_bytes else 1

@@ -95,7 +95,8 @@ def _crowd_around(url: str, pid: int) -> Iterator[subprocess.Popen[str]]:
     command = _command("crowd", url, "uploaders", *_crowd(UPLOADERS, 120), "--pid", str(pid))
     crowd = subprocess.Popen(command, text=True, stdout=subprocess.PIPE)
     try:
-        time.sleep(6)  # its baseline, then everybody's arrival
+        while _metric(url, "mediagate_requests_in_flight") < UPLOADERS:
+            time.sleep(0.5)  # until everybody has arrived
         yield crowd
     finally:
         crowd.kill()
@@ -158,6 +159,12 @@ def _lag(url: str) -> Iterator[list[float]]:
     counts = {end: after[end] - before.get(end, 0) for end in after}
     total = counts[float("inf")]
     found[0] = min(end for end, count in counts.items() if count >= 0.99 * total)
+
+
+def _metric(url: str, name: str) -> float:
+    with urllib.request.urlopen(f"{url}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    return next(float(line.split()[-1]) for line in lines if line.startswith(f"{name} "))
 
 
 def _buckets(url: str) -> dict[float, float]:
