@@ -110,7 +110,12 @@ def _short(found: Figure | None) -> str:
     if found is None:
         return "–"
     low, high = min(found.values), max(found.values)
-    return f"{found.median:.3g} ({low:.3g}–{high:.3g})"
+    return f"{_three(found.median)} ({_three(low)}–{_three(high)})"
+
+
+def _three(value: float) -> str:
+    """Three digits, but never as 1.5e+03."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _cpu_model() -> str:
