@@ -381,7 +381,8 @@ async def test_f4_a_full_disk_is_told_and_heals(
         world = World(servers, tmp_path, report)
         full = {507} if servers.kind == "minio" else {503, 507}
         try:
-            await world.serve()
+            # One PutObject each: to a part, MinIO sometimes says SlowDownWrite or nothing instead.
+            await world.serve(UPLOADS__LARGE_PART_BYTES=8 * MIB)
             await world.make_bucket()
             async with ClientSession(world.url, headers=AUTHORIZED) as http:
                 kept, answers = await _fill(http)
