@@ -381,7 +381,7 @@ async def test_f4_a_full_disk_is_told_and_heals(
         world = World(servers, tmp_path, report)
         full = {507} if servers.kind == "minio" else {503, 507}
         try:
-            # One PutObject each. By parts, one run of eight ended in a 503 that nobody has seen again.
+            # One PutObject each: by parts, one run of eight ended in a 503, never seen again.
             process = await world.serve(UPLOADS__LARGE_PART_BYTES=8 * MIB)
             await world.make_bucket()
             async with ClientSession(world.url, headers=AUTHORIZED) as http:
