@@ -2,45 +2,37 @@
 
 from __future__ import annotations
 
-import os
 import statistics
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from tests.load import watch
 from tests.processes import family
 
-_TICKS_S = os.sysconf("SC_CLK_TCK")
 _SAMPLE_S = 0.1
 MIB = 1 << 20
 
 
 def cpu_s(pid: int) -> float:
     """User and system time of a process and its living descendants, in seconds."""
-    return sum(_own_cpu_s(each) for each in (pid, *family(pid)))
+    return _summed(watch.cpu_s, pid)
 
 
 def rss_bytes(pid: int) -> int:
     """Resident memory of a process and its descendants; shared pages count in each."""
-    return sum(_status_kib(each, "VmRSS") << 10 for each in (pid, *family(pid)))
+    return round(_summed(watch.resident_bytes, pid))
 
 
-def _own_cpu_s(pid: int) -> float:
-    with suppress(OSError):
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS_S
-    return 0.0
-
-
-def _status_kib(pid: int, name: str) -> int:
-    with suppress(OSError):
-        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-            if line.startswith(f"{name}:"):
-                return int(line.split()[1])
-    return 0
+def _summed(measure: Callable[[int], float], pid: int) -> float:
+    """Over the family; who is gone meanwhile counts nothing."""
+    total = 0.0
+    for each in (pid, *family(pid)):
+        with suppress(OSError):
+            total += measure(each)
+    return total
 
 
 @dataclass
