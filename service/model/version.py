@@ -31,7 +31,8 @@ class Version:
     """One committed content. Its id is its ETag: strong, and nobody can forge it.
 
     digests: algorithm (`crc64nvme`, `sha-256`, …, the names of Repr-Digest) -> raw bytes.
-    seq: order among all changes of one key, greater means later.
+    seq: order among all changes of one key, greater means later. changed_seq: that of the key's
+    last change, where it came after this version and left it the current one; else 0.
     revision: counts metadata changes, from 1.
     damaged_at: when the scrubber found that the bytes in the store are not these any more.
     """
@@ -50,6 +51,12 @@ class Version:
     revision: int = 1
     latest: bool = True
     damaged_at: datetime | None = None
+    changed_seq: int = 0
+
+    @property
+    def last_seq(self) -> int:
+        """`seq` of the last change of the key that this version is the current entry of."""
+        return max(self.seq, self.changed_seq)
 
     @property
     def etag(self) -> str:

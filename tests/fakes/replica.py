@@ -160,4 +160,4 @@ def latest_in(tables: Tables, tenant: TenantId, bucket: BucketId) -> list[Versio
 def current_seq(tables: Tables, place: Place) -> int:
     """`seq` of the last change of a key, deletes included; 0 where nothing is known."""
     latest, tombstone = latest_of(tables, place), tables.tombstones.get(place)
-    return latest.seq if latest else tombstone.seq if tombstone else 0
+    return latest.last_seq if latest else tombstone.seq if tombstone else 0

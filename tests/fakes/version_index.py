@@ -120,7 +120,7 @@ class FakeVersionIndex:
                 return None
             if tables.versions.get(latest.id) is not latest:
                 raise Conflict("another transaction came first")
-            seq = max(latest.seq + 1, self._clock.milliseconds())
+            seq = max(latest.last_seq + 1, self._clock.milliseconds())
             self.kill(tables, latest)
             tables.tombstones[place] = Tombstone(seq, self._clock.now)
             _, bucket, key = place

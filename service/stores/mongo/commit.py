@@ -28,7 +28,13 @@ from service.model.event import Event, EventType
 from service.model.ids import EventId
 from service.model.upload import Upload, UploadRef, UploadState
 from service.stores.mongo.clock import NOW, literal
-from service.stores.mongo.documents import completion_in, upload_out, version_in, version_out
+from service.stores.mongo.documents import (
+    completion_in,
+    last_seq_out,
+    upload_out,
+    version_in,
+    version_out,
+)
 from service.stores.mongo.driver import Database, Document, Session
 from service.stores.mongo.errors import Guard
 from service.stores.mongo.events import event_in
@@ -99,7 +105,7 @@ class Commit:
             raise BucketDeleting
 
     def _check(self, upload: Upload, current: Document | None) -> None:
-        if self.base_seq is not None and current and current["seq"] > self.base_seq:
+        if self.base_seq is not None and current and last_seq_out(current) > self.base_seq:
             raise Conflict("the key was changed after this upload was complete")
         names_object = current is not None and current["kind"] == OBJECT
         upload.intent.preconditions.check_write(
@@ -113,7 +119,7 @@ class Commit:
         changes: Document = {
             "state": UploadState.COMMITTED.value,
             "committed_at": NOW,
-            "seq": {"$max": [current["seq"] + 1 if current else 1, {"$toLong": NOW}]},
+            "seq": {"$max": [last_seq_out(current) + 1 if current else 1, {"$toLong": NOW}]},
             "replaced": current is not None and current["kind"] == OBJECT,
             "settled": not has_leftovers,
             "leftovers": {

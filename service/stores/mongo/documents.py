@@ -57,7 +57,9 @@ def facts_out(document: Document) -> ObjectFacts:
 
 
 def version_in(version: Version) -> Document:
-    marks = {} if version.damaged_at is None else {"damaged_at": version.damaged_at}
+    marks: Document = {} if version.damaged_at is None else {"damaged_at": version.damaged_at}
+    if version.changed_seq:
+        marks["changed_seq"] = version.changed_seq
     return marks | {
         "_id": version.id,
         "kind": "object",
@@ -92,7 +94,13 @@ def version_out(document: Document) -> Version:
         revision=document["revision"],
         latest=document["latest"],
         damaged_at=document.get("damaged_at"),
+        changed_seq=document.get("changed_seq", 0),
     )
+
+
+def last_seq_out(entry: Document) -> int:
+    """`seq` of the last change of a key, by its current entry: a version or a tombstone."""
+    return int(max(entry["seq"], entry.get("changed_seq", 0)))
 
 
 def _tags_out(document: Document | None) -> EntityTags | None:

@@ -18,7 +18,7 @@ from service.model.preconditions import Preconditions
 from service.model.version import Version
 from service.protocol.prefixes import successor
 from service.stores.mongo.clock import NOW, read_past
-from service.stores.mongo.documents import version_out
+from service.stores.mongo.documents import last_seq_out, version_out
 from service.stores.mongo.driver import Database, Document, Session
 from service.stores.mongo.errors import Guard
 from service.stores.mongo.events import event_in
@@ -58,8 +58,10 @@ class MongoVersionIndex:
 
     async def current_seq(self, tenant: TenantId, bucket: BucketId, key: str) -> int:
         with self._guard.reading():
-            found = await self._versions.find_one(latest_of(tenant, bucket, key), {"seq": True})
-        return int(found["seq"]) if found else 0
+            found = await self._versions.find_one(
+                latest_of(tenant, bucket, key), {"seq": True, "changed_seq": True}
+            )
+        return last_seq_out(found) if found else 0
 
     async def scan(
         self,
@@ -130,7 +132,7 @@ class MongoVersionIndex:
             "tenant": current.tenant,
             "bucket_id": current.bucket_id,
             "key": current.key,
-            "seq": max(current.seq + 1, round(now.timestamp() * 1000)),
+            "seq": max(current.last_seq + 1, round(now.timestamp() * 1000)),
         }
         tombstone = {"kind": TOMBSTONE, "latest": True, "dead_since": now}
         await self._versions.insert_one(change | tombstone, session=session)
