@@ -11,7 +11,7 @@ import typer
 from service.cli.remote import DEFAULT_URL, Json, Name, Url, run
 
 if TYPE_CHECKING:
-    from service.client import Mediagate, ObjectInfo, Page
+    from service.client import AsyncMediagate, ObjectInfo, Page
 
 app = typer.Typer()
 
@@ -29,13 +29,13 @@ def list_objects(
     """List buckets, or the objects and folders whose keys start with a prefix."""
     where = Name.parse(name) if name else None
 
-    async def show(mediagate: Mediagate) -> None:
+    async def show(mediagate: AsyncMediagate) -> None:
         if where is None:
             async for bucket in mediagate.buckets():
                 typer.echo(bucket.model_dump_json() if as_json else f"mg://{bucket.name}")
             return
         delimiter = None if recursive else "/"
-        async for page in mediagate.list(where.bucket, where.key, delimiter=delimiter):
+        async for page in mediagate.pages(where.bucket, where.key, delimiter=delimiter):
             for line in _lines(page, long=long, as_json=as_json):
                 typer.echo(line)
 
@@ -74,7 +74,7 @@ def stat(
     """Tell the facts of an object: size, type, digests, metadata, tags."""
     where = Name.parse_object(name)
 
-    async def show(mediagate: Mediagate) -> None:
+    async def show(mediagate: AsyncMediagate) -> None:
         info = await mediagate.stat(where.bucket, where.key, version=version)
         if as_json:
             typer.echo(info.model_dump_json())
@@ -105,7 +105,7 @@ def remove(
         if target.key.endswith("/"):
             raise typer.BadParameter(f"{target} is a folder, not an object")
 
-    async def delete(mediagate: Mediagate) -> None:
+    async def delete(mediagate: AsyncMediagate) -> None:
         for target in targets:
             if target.key:
                 await mediagate.delete(target.bucket, target.key)

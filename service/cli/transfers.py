@@ -20,7 +20,7 @@ from service.cli.remote import (
 )
 
 if TYPE_CHECKING:
-    from service.client import Mediagate, ObjectInfo
+    from service.client import AsyncMediagate, ObjectInfo
     from service.client.upload import PutOptions
 
 app = typer.Typer()
@@ -65,7 +65,7 @@ def put(
         create_only=create_only,
     )
 
-    async def store(mediagate: Mediagate) -> None:
+    async def store(mediagate: AsyncMediagate) -> None:
         if make_bucket:
             await _ensure_bucket(mediagate, jobs[0][1].bucket)
         for source, name in jobs:
@@ -102,7 +102,7 @@ def _pairs(given: list[str] | None) -> dict[str, str]:
     return pairs
 
 
-async def _ensure_bucket(mediagate: Mediagate, bucket: str) -> None:
+async def _ensure_bucket(mediagate: AsyncMediagate, bucket: str) -> None:
     from service.errors import BucketExists
 
     try:
@@ -112,9 +112,9 @@ async def _ensure_bucket(mediagate: Mediagate, bucket: str) -> None:
 
 
 async def _put_one(
-    mediagate: Mediagate, source: str, name: Name, options: PutOptions
+    mediagate: AsyncMediagate, source: str, name: Name, options: PutOptions
 ) -> ObjectInfo:
-    from service.client.blocking import read_chunks
+    from service.client.io_thread import read_chunks
 
     content = read_chunks(_STDIN) if source == "-" else Path(source)
     with progress_bar(str(name)) as progress:
@@ -139,7 +139,7 @@ def get(
     if path.is_dir():
         path /= name.key.rpartition("/")[2]
 
-    async def fetch(mediagate: Mediagate) -> None:
+    async def fetch(mediagate: AsyncMediagate) -> None:
         if target == "-":
             await _to_stdout(mediagate, name, version)
             return
@@ -151,8 +151,8 @@ def get(
     run(url, fetch, patience)
 
 
-async def _to_stdout(mediagate: Mediagate, name: Name, version: str | None) -> None:
-    from service.client.blocking import BlockingThread, write_all
+async def _to_stdout(mediagate: AsyncMediagate, name: Name, version: str | None) -> None:
+    from service.client.io_thread import BlockingThread, write_all
 
     with progress_bar(str(name)) as progress:
         async with (

@@ -8,15 +8,15 @@ May import `service.protocol`, `service.model` and `service.errors`, and no more
 """
 
 from service.client.answers import BucketInfo, ObjectInfo, Page
-from service.client.api import Mediagate
+from service.client.api import AsyncMediagate
 from service.client.connection import Timeouts
 from service.client.download import Download
 from service.client.problems import UnexpectedAnswer, Unreachable
 
 __all__ = [
+    "AsyncMediagate",
     "BucketInfo",
     "Download",
-    "Mediagate",
     "ObjectInfo",
     "Page",
     "Timeouts",

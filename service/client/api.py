@@ -21,8 +21,8 @@ def _ignore(done_bytes: int, size_bytes: int | None) -> None:
     """Nobody watches."""
 
 
-class Mediagate:
-    """`async with Mediagate("http://127.0.0.1:8080", "mg_…") as mediagate:`
+class AsyncMediagate:
+    """`async with AsyncMediagate("http://127.0.0.1:8080", "mg_…") as mediagate:`
 
     Every call raises errors of `service.errors`, and Unreachable once patience is over.
     on_retry: told before each pause of a call that is going to be tried again.
@@ -38,7 +38,7 @@ class Mediagate:
     ) -> None:
         self._arguments = (url, key, timeouts or Timeouts(), on_retry)
 
-    async def __aenter__(self) -> Mediagate:
+    async def __aenter__(self) -> AsyncMediagate:
         self._connection = Connection(*self._arguments)
         return self
 
@@ -100,10 +100,19 @@ class Mediagate:
         target = Target(bucket, key, version)
         return await get_to_file(self._connection, target, path, progress)
 
-    async def list(
+    async def list(self, bucket: str, prefix: str = "") -> AsyncIterator[ObjectInfo]:
+        """All objects whose keys start with the prefix, in the order of their keys."""
+        async for page in self.pages(bucket, prefix):
+            for item in page.items:
+                yield item
+
+    async def pages(
         self, bucket: str, prefix: str = "", *, delimiter: str | None = None, limit: int = 1000
     ) -> AsyncIterator[Page]:
-        """All pages; one may be short, even empty. limit: entries of a page, 1 to 1000."""
+        """All pages; one may be short, even empty. limit: entries of a page, 1 to 1000.
+
+        delimiter: "/" for the objects and folders of one level.
+        """
         query = {"prefix": prefix, "limit": str(limit)}
         if delimiter:
             query["delimiter"] = delimiter

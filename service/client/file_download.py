@@ -13,7 +13,7 @@ import re
 from pathlib import Path
 from typing import BinaryIO
 
-from service.client.blocking import CHUNK_BYTES, BlockingThread
+from service.client.io_thread import CHUNK_BYTES, BlockingThread
 from service.client.checksum import NAME, Crc64
 from service.client.connection import Connection
 from service.client.download import Download, Target, open_download

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from service.client.answers import ObjectInfo
-from service.client.blocking import BlockingThread
+from service.client.io_thread import BlockingThread
 from service.client.checksum import NAME, crc_of_file
 from service.client.connection import Connection, object_path, parse
 from service.client.patience import Patience, Progress

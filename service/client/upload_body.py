@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from service.client.answers import ObjectInfo
-from service.client.blocking import CHUNK_BYTES, BlockingThread
+from service.client.io_thread import CHUNK_BYTES, BlockingThread
 from service.client.checksum import NAME, Crc64
 from service.client.patience import Progress
 from service.errors import Conflict
