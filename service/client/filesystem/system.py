@@ -1,0 +1,179 @@
+"""What fsspec makes of `mg://`: configuration, buckets, copies, deletions, files."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable
+from typing import Any
+
+from fsspec.asyn import _run_coros_in_chunks, sync_wrapper
+
+from service.client.filesystem.failures import (
+    as_os_errors,
+    exists_already,
+    is_a_folder,
+    not_found,
+)
+from service.client.filesystem.names import Name
+from service.client.filesystem.opening import OpeningFileSystem
+from service.client.filesystem.session import Session
+from service.client.upload import PutOptions
+
+DEFAULT_PATIENCE_S = 120.0
+LISTINGS_EXPIRY_S = 10.0
+
+
+class MediagateFileSystem(OpeningFileSystem):
+    """`fsspec.filesystem("mg")`, or any path `mg://bucket/key`.
+
+    url, key: of the service; the environment's MEDIAGATE_URL and MEDIAGATE_KEY unless given.
+    patience_s: how long a call goes on without progress while the service is out of reach.
+    listings_expiry_time: seconds for which a listing may be used again. Others as in fsspec.
+    """
+
+    protocol = "mg"
+
+    def __init__(
+        self,
+        url: str | None = None,
+        key: str | None = None,
+        *,
+        patience_s: float = DEFAULT_PATIENCE_S,
+        default_block_size: int | None = None,
+        default_cache_type: str = "readahead",
+        listings_expiry_time: float | None = LISTINGS_EXPIRY_S,
+        **options: Any,
+    ) -> None:
+        super().__init__(listings_expiry_time=listings_expiry_time, **options)
+        self.default_block_size = default_block_size
+        self.default_cache_type = default_cache_type
+        self._session = Session(url, key, patience_s)
+        self._session.close_with(self)
+
+    @property
+    def fsid(self) -> str:
+        return f"mg+{self._session.url}"
+
+    async def set_session(self) -> Session:
+        """For `asynchronous=True`: what to `await …close()` at the end."""
+        await self._session.client()
+        return self._session
+
+    async def _mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:
+        """Make a bucket. Folders are there as soon as something is in them."""
+        path = self._strip_protocol(path)
+        name = Name.of(path)
+        exists = await self._bucket_exists(name.bucket)
+        if exists and not name.key:
+            raise exists_already(path)
+        if exists:
+            return
+        if name.key and not create_parents:
+            raise not_found(name.bucket)
+        await self._make_bucket(name.bucket)
+
+    async def _makedirs(self, path: str, exist_ok: bool = False) -> None:
+        path = self._strip_protocol(path)
+        name = Name.of(path)
+        if not exist_ok and await self._exists(path):
+            raise exists_already(path)
+        if not await self._bucket_exists(name.bucket):
+            await self._make_bucket(name.bucket)
+
+    async def _make_bucket(self, bucket: str) -> None:
+        with as_os_errors(bucket):
+            await (await self._session.client()).make_bucket(bucket)
+        self.invalidate_cache(bucket)
+
+    async def _bucket_exists(self, bucket: str) -> bool:
+        """True where the key may not know: what is done next will tell."""
+        try:
+            return bool(await self._exists(bucket, refresh=True))
+        except PermissionError:
+            return True
+
+    async def _rmdir(self, path: str) -> None:
+        """Delete an empty bucket; a folder goes with what is in it."""
+        path = self._strip_protocol(path)
+        name = Name.of(path)
+        if name.key:
+            if await self._exists(path, refresh=True):
+                raise OSError(errno.ENOTEMPTY, "the folder is not empty", f"mg://{path}")
+            raise not_found(path)
+        with as_os_errors(path):
+            await (await self._session.client()).delete_bucket(name.bucket)
+        self.invalidate_cache(path)
+
+    rmdir = sync_wrapper(_rmdir)
+
+    async def _rm_file(self, path: str, **kwargs: Any) -> None:
+        """Delete an object; one that is not there is no error."""
+        path = self._strip_protocol(path)
+        name = Name.of(path)
+        if not name.key:
+            raise is_a_folder(path)
+        with as_os_errors(path):
+            await (await self._session.client()).delete(*name, **kwargs)
+        self.invalidate_cache(path)
+
+    async def _rm(
+        self,
+        path: Any,
+        recursive: bool = False,
+        batch_size: int | None = None,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Objects; with `recursive` what is in folders, and buckets with what is in them."""
+        paths = await self._expand_path(path, recursive=recursive, maxdepth=maxdepth)
+        if not recursive:
+            await self._in_chunks(map(self._object, paths), batch_size)
+        objects = [one for one in paths if Name.of(one).key]
+        await self._in_chunks(map(self._rm_file, objects), batch_size)
+        if maxdepth is None:
+            for bucket in set(paths) - set(objects) - {""}:
+                await self._rmdir(bucket)
+
+    async def _in_chunks(self, calls: Iterable[Any], batch_size: int | None) -> None:
+        size = batch_size or self.batch_size
+        await _run_coros_in_chunks(list(calls), batch_size=size, nofiles=True)
+
+    async def _cp_file(self, path1: str, path2: str, moves: bool = False, **kwargs: Any) -> None:
+        """A copy with its metadata. moves: the source is gone afterwards."""
+        path1, path2 = self._strip_protocol(path1), self._strip_protocol(path2)
+        try:
+            await self._copied(path1, path2)
+        except (FileNotFoundError, IsADirectoryError):
+            if not await self._isdir(path1):
+                raise
+            return
+        if moves:
+            await self._rm_file(path1)
+
+    async def _copied(self, path1: str, path2: str) -> None:
+        info = await self._object(path1)
+        facts = {name: info[name] for name in ("content_type", "user_metadata", "tags")}
+        client = await self._session.client()
+        with as_os_errors(path1):
+            async with client.get(*Name.of(path1), version=info["version"]) as download:
+                chunks = aiter(download)
+                await client.put(*Name.of(path2), chunks, PutOptions(**facts))
+        self.invalidate_cache(path2)
+
+    async def _mv_file(self, path1: str, path2: str) -> None:
+        await self._cp_file(path1, path2, moves=True)
+
+    async def _mv(
+        self,
+        path1: Any,
+        path2: Any,
+        recursive: bool = False,
+        maxdepth: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Object by object, so that nothing goes that was not moved."""
+        if path1 != path2:
+            how = {"recursive": recursive, "maxdepth": maxdepth, "on_error": "raise"}
+            await self._copy(path1, path2, moves=True, **how)
+
+    mv = sync_wrapper(_mv)
