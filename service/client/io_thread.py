@@ -58,6 +58,15 @@ class BlockingThread:
         self._calls.put(call)
         return await answer
 
+    def post(self, function: Callable[[], object]) -> None:
+        """Behind what runs now, and nobody waits for it."""
+
+        def call() -> None:
+            with contextlib.suppress(OSError):
+                function()
+
+        self._calls.put(call)
+
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:
             call()

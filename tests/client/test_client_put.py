@@ -316,7 +316,10 @@ async def test_a_service_that_takes_nothing_is_given_up(film):
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     timeouts = Timeouts(idle_s=0.2, patience_s=0.3)
-    async with server, AsyncMediagate(f"http://127.0.0.1:{port}", "k", timeouts=timeouts) as mediagate:
+    async with (
+        server,
+        AsyncMediagate(f"http://127.0.0.1:{port}", "k", timeouts=timeouts) as mediagate,
+    ):
         with pytest.raises(Unreachable, match="too long"):
             await asyncio.wait_for(mediagate.put("films", "a", film), 3)
 
