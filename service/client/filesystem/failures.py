@@ -5,17 +5,17 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from service import errors
 from service.client.problems import Unreachable
-from service.errors import MediagateError
+from service.errors import MediagateError, PreconditionFailed
 
 _BY_KIND: dict[type[MediagateError], int] = {
     errors.NotFound: errno.ENOENT,
     errors.Gone: errno.ENOENT,
     errors.Unauthenticated: errno.EACCES,
     errors.Forbidden: errno.EACCES,
-    errors.PreconditionFailed: errno.EEXIST,
     errors.BucketExists: errno.EEXIST,
     errors.BucketNotEmpty: errno.ENOTEMPTY,
     errors.Conflict: errno.EBUSY,
@@ -33,10 +33,15 @@ _BY_KIND: dict[type[MediagateError], int] = {
 
 
 @contextmanager
-def as_os_errors(path: str) -> Iterator[None]:
-    """Errors of the client become OSErrors that name the path; the client's is their cause."""
+def as_os_errors(path: str, *, creates: bool = False) -> Iterator[None]:
+    """Errors of the client become OSErrors that name the path; the client's is their cause.
+
+    creates: the only condition is that nothing is there yet.
+    """
     try:
         yield
+    except PreconditionFailed as error:
+        raise (exists_already(path) if creates else replaced(path)) from error
     except MediagateError as error:
         raise os_error(error, path) from error
 
@@ -59,5 +64,11 @@ def exists_already(path: str) -> FileExistsError:
 
 
 def replaced(path: str) -> OSError:
-    """What a read of a pinned version raises."""
-    return OSError(errno.ESTALE, "replaced or deleted since it was opened", f"mg://{path}")
+    """The version that was meant is not the latest any more."""
+    return OSError(errno.ESTALE, "replaced or deleted meanwhile", f"mg://{path}")
+
+
+def not_removed(path: str, problem: dict[str, Any]) -> OSError:
+    """problem: of one key among many."""
+    number = errno.EACCES if problem.get("status") in (401, 403) else errno.EIO
+    return OSError(number, problem.get("detail", "not deleted"), f"mg://{path}")

@@ -22,28 +22,27 @@ if TYPE_CHECKING:
 class Plan:
     """How the chunks of a writer become an object: at once where they are few, else as a stream.
 
-    appends: the version that comes before them. Any failure ends it, and nothing is stored.
+    appends: the version that comes before them. options: of the PUT. Any failure
+    ends it, and nothing is stored.
     """
 
     def __init__(
         self,
         fs: OpeningFileSystem,
         path: str,
-        *,
-        create_only: bool,
         appends: str | None,
-        facts: dict[str, Any],
+        options: dict[str, Any],
     ) -> None:
         self._fs = fs
         self._path = path
         self._appends = appends
-        self._facts = {**facts, "create_only": create_only}
+        self._options = options
         self._upload: StreamedUpload | None = None
 
     async def take(self, chunk: bytes, *, final: bool) -> None:
         try:
             if final and self._upload is None and self._appends is None:
-                await self._fs._store_bytes(self._path, chunk, self._facts)
+                await self._fs._store_bytes(self._path, chunk, self._options)
             else:
                 await self._stream(chunk, final=final)
         except BaseException:
@@ -52,7 +51,7 @@ class Plan:
 
     async def _stream(self, chunk: bytes, *, final: bool) -> None:
         if self._upload is None:
-            self._upload = await self._fs._start_upload(self._path, self._appends, self._facts)
+            self._upload = await self._fs._start_upload(self._path, self._appends, self._options)
         if chunk:
             await self._upload.write(chunk)
         if final:

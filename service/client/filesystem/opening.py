@@ -11,12 +11,12 @@ from fsspec.asyn import sync
 from fsspec.implementations.cached import LocalTempFile
 
 from service.client.answers import ObjectInfo
-from service.client.filesystem.failures import as_os_errors, exists_already, is_a_folder
+from service.client.filesystem.failures import as_os_errors, exists_already
 from service.client.filesystem.files import AsyncMediagateFile, MediagateFile, Plan
 from service.client.filesystem.layers import writer_layers
 from service.client.filesystem.names import Info, Name
 from service.client.filesystem.streamed_upload import StreamedUpload
-from service.client.filesystem.transfers import TransferFileSystem, pieces, put_options
+from service.client.filesystem.transfers import TransferFileSystem, object_name, put_options
 
 WRITING = ("wb", "xb", "ab")
 
@@ -100,8 +100,7 @@ class OpeningFileSystem(TransferFileSystem):
         """What is appended to. Raises FileExistsError for `x`, ValueError for an unknown mode."""
         if mode not in WRITING:
             raise ValueError(f"there is no mode {mode!r}: rb, wb, xb and ab")
-        if not Name.of(path).key:
-            raise is_a_folder(path)
+        object_name(path)
         if mode == "wb":
             return None
         try:
@@ -112,8 +111,8 @@ class OpeningFileSystem(TransferFileSystem):
             raise exists_already(path)
         return found
 
-    async def _store_bytes(self, path: str, data: bytes, facts: dict[str, Any]) -> None:
-        await self._store(path, pieces(data), await put_options(path, **facts))
+    async def _store_bytes(self, path: str, data: bytes, options: dict[str, Any]) -> None:
+        await self._store(path, data, await put_options(path, **options))
 
     async def _start_upload(
         self, path: str, appends: str | None, facts: dict[str, Any]
@@ -124,7 +123,7 @@ class OpeningFileSystem(TransferFileSystem):
         client = await self._session.client()
 
         async def put(chunks: AsyncIterator[bytes]) -> ObjectInfo:
-            with as_os_errors(path):
+            with as_os_errors(path, creates=options.create_only):
                 return await client.put(*name, chunks, options)
 
         async def before() -> AsyncIterator[bytes]:
@@ -138,8 +137,9 @@ class OpeningFileSystem(TransferFileSystem):
 def _plan(
     fs: OpeningFileSystem, path: str, mode: str, before: Info | None, facts: dict[str, Any]
 ) -> Plan:
+    conditions = {"create_only": mode == "xb", "if_match": before["etag"] if before else None}
     appends = before["version"] if before else None
-    return Plan(fs, path, create_only=mode == "xb", appends=appends, facts=facts)
+    return Plan(fs, path, appends, {**facts, **conditions})
 
 
 class _TransactionFile(LocalTempFile):
@@ -159,5 +159,6 @@ def _for_transaction(
     os.close(handle)
     if before:
         fs.get_file(path, name, version=before["version"])
-    wanted = {**facts, "mode": "create" if mode == "xb" else "overwrite"}
-    return _TransactionFile(fs, path, name, mode.replace("x", "w"), autocommit=False, **wanted)
+    file = _TransactionFile(fs, path, name, mode.replace("x", "w"), autocommit=False)
+    file.kwargs = {**facts, "mode": "create" if mode == "xb" else "overwrite"}
+    return file

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Any
 
 from fsspec.asyn import _run_coros_in_chunks, sync_wrapper
@@ -11,13 +12,15 @@ from fsspec.asyn import _run_coros_in_chunks, sync_wrapper
 from service.client.filesystem.failures import (
     as_os_errors,
     exists_already,
-    is_a_folder,
     not_found,
+    not_removed,
 )
 from service.client.filesystem.names import Name
 from service.client.filesystem.opening import OpeningFileSystem
 from service.client.filesystem.session import Session
+from service.client.filesystem.transfers import object_name
 from service.client.upload import PutOptions
+from service.errors import NotFound
 
 DEFAULT_PATIENCE_S = 120.0
 LISTINGS_EXPIRY_S = 10.0
@@ -109,9 +112,7 @@ class MediagateFileSystem(OpeningFileSystem):
     async def _rm_file(self, path: str, **kwargs: Any) -> None:
         """Delete an object; one that is not there is no error."""
         path = self._strip_protocol(path)
-        name = Name.of(path)
-        if not name.key:
-            raise is_a_folder(path)
+        name = object_name(path)
         with as_os_errors(path):
             await (await self._session.client()).delete(*name, **kwargs)
         self.invalidate_cache(path)
@@ -129,39 +130,69 @@ class MediagateFileSystem(OpeningFileSystem):
         if not recursive:
             await self._in_chunks(map(self._object, paths), batch_size)
         objects = [one for one in paths if Name.of(one).key]
-        await self._in_chunks(map(self._rm_file, objects), batch_size)
+        for bucket, names in groupby(sorted(map(Name.of, objects)), lambda name: name.bucket):
+            await self._delete(bucket, [name.key for name in names], batch_size)
         if maxdepth is None:
             for bucket in set(paths) - set(objects) - {""}:
                 await self._rmdir(bucket)
+
+    async def _delete(self, bucket: str, keys: list[str], batch_size: int | None) -> None:
+        client = await self._session.client()
+        failed = None
+        try:
+            with as_os_errors(bucket):
+                async for removal in client.delete_many(bucket, keys):
+                    failed = failed or (removal if removal.status == "failed" else None)
+                    self.invalidate_cache(f"{bucket}/{removal.key}")
+        except FileNotFoundError as error:
+            if not _is_older(error):
+                raise
+            await self._in_chunks((self._rm_file(f"{bucket}/{key}") for key in keys), batch_size)
+        if failed:
+            raise not_removed(f"{bucket}/{failed.key}", failed.problem or {})
 
     async def _in_chunks(self, calls: Iterable[Any], batch_size: int | None) -> None:
         size = batch_size or self.batch_size
         await _run_coros_in_chunks(list(calls), batch_size=size, nofiles=True)
 
     async def _cp_file(self, path1: str, path2: str, moves: bool = False, **kwargs: Any) -> None:
-        """A copy with its metadata. moves: the source is gone afterwards."""
+        """A copy inside the store, with its metadata. moves: the source is gone afterwards."""
         path1, path2 = self._strip_protocol(path1), self._strip_protocol(path2)
         try:
-            await self._copied(path1, path2)
+            await self._copied(object_name(path1), object_name(path2), moves=moves)
         except (FileNotFoundError, IsADirectoryError):
             if not await self._isdir(path1):
                 raise
             return
+        self.invalidate_cache(path2)
         if moves:
-            await self._rm_file(path1)
+            self.invalidate_cache(path1)
 
-    async def _copied(self, path1: str, path2: str) -> None:
-        info = await self._object(path1)
+    async def _copied(self, source: Name, target: Name, *, moves: bool) -> None:
+        client = await self._session.client()
+        call = client.move if moves else client.copy
+        try:
+            with as_os_errors("/".join(source)):
+                await call(*source, target.key, to_bucket=target.bucket)
+        except FileNotFoundError as error:
+            if not _is_older(error):
+                raise
+            await self._copied_through_here(source, target)
+            if moves:
+                await self._rm_file("/".join(source))
+
+    async def _copied_through_here(self, source: Name, target: Name) -> None:
+        info = await self._object("/".join(source))
         facts = {name: info[name] for name in ("content_type", "user_metadata", "tags")}
         client = await self._session.client()
-        with as_os_errors(path1):
-            async with client.get(*Name.of(path1), version=info["version"]) as download:
-                chunks = aiter(download)
-                await client.put(*Name.of(path2), chunks, PutOptions(**facts))
-        self.invalidate_cache(path2)
+        with as_os_errors("/".join(source)):
+            async with client.get(*source, version=info["version"]) as download:
+                await client.put(*target, download, PutOptions(**facts))
 
     async def _mv_file(self, path1: str, path2: str) -> None:
         await self._cp_file(path1, path2, moves=True)
+
+    mv_file = sync_wrapper(_mv_file)
 
     async def _mv(
         self,
@@ -177,3 +208,8 @@ class MediagateFileSystem(OpeningFileSystem):
             await self._copy(path1, path2, moves=True, **how)
 
     mv = sync_wrapper(_mv)
+
+
+def _is_older(error: OSError) -> bool:
+    """The service has no such route: it is of an earlier release."""
+    return type(error.__cause__) is NotFound

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import mimetypes
 import os
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -47,12 +47,11 @@ class TransferFileSystem(ListingFileSystem):
         start = start or 0
         if end is not None and end <= start:
             return b""
-        name = _object_name(path)
+        name = object_name(path)
         client = await self._session.client()
         with as_os_errors(path):
             try:
-                async with client.get(*name, start=start, end=end, version=version) as download:
-                    return b"".join([chunk async for chunk in download])
+                return await client.get_bytes(*name, start=start, end=end, version=version)
             except RangeNotSatisfiable:
                 return b""
 
@@ -85,14 +84,14 @@ class TransferFileSystem(ListingFileSystem):
         """mode: create leaves an object that is there as it is, and raises FileExistsError."""
         path = self._strip_protocol(path)
         options = await put_options(path, create_only=MODES[mode], **facts)
-        await self._store(path, pieces(value), options)
+        await self._store(path, bytes(value), options)
 
     async def _store(
-        self, path: str, source: Path | AsyncIterator[bytes], options: PutOptions, **more: Any
+        self, path: str, source: Path | bytes, options: PutOptions, **more: Any
     ) -> None:
         client = await self._session.client()
-        with as_os_errors(path):
-            await client.put(*_object_name(path), source, options, **more)
+        with as_os_errors(path, creates=options.create_only):
+            await client.put(*object_name(path), source, options, **more)
         self.invalidate_cache(path)
 
     async def _put_file(
@@ -129,12 +128,12 @@ class TransferFileSystem(ListingFileSystem):
         try:
             with as_os_errors(rpath):
                 if outfile is not None:
-                    async with client.get(*_object_name(rpath), version=version) as download:
+                    async with client.get(*object_name(rpath), version=version) as download:
                         await _write_all(download, outfile, callback)
                     return
                 progress = _progress(callback)
                 await client.get_to_file(
-                    *_object_name(rpath), Path(str(lpath)), version=version, progress=progress
+                    *object_name(rpath), Path(str(lpath)), version=version, progress=progress
                 )
         except (FileNotFoundError, IsADirectoryError):
             if outfile is not None or (name.key and not await self._isdir(rpath)):
@@ -142,7 +141,7 @@ class TransferFileSystem(ListingFileSystem):
             await asyncio.to_thread(os.makedirs, str(lpath), exist_ok=True)
 
 
-def _object_name(path: str) -> Name:
+def object_name(path: str) -> Name:
     name = Name.of(path)
     if not name.key:
         raise is_a_folder(path)
@@ -155,11 +154,6 @@ async def put_options(path: str, **facts: Any) -> PutOptions:
         # The first guess reads the system's tables.
         facts["content_type"], _ = await asyncio.to_thread(mimetypes.guess_type, path)
     return PutOptions(**facts)
-
-
-async def pieces(value: bytes) -> AsyncIterator[bytes]:
-    if value:
-        yield bytes(value)
 
 
 def _progress(callback: Any) -> Any:

@@ -17,7 +17,7 @@ from tests.web.serving import ROOT_KEY, Service, make_settings, running
 
 
 class Served:
-    """A service in its own loop; `run` calls into it. reads: ranges that the store was asked for."""
+    """A service in its own loop; `run` calls into it. reads: what the store was asked for."""
 
     def __init__(self, service: Service, loop: asyncio.AbstractEventLoop) -> None:
         self.service = service
