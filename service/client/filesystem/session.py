@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import os
 import weakref
+from concurrent.futures import Future
 
 from service.client.api import AsyncMediagate
 from service.client.connection import Timeouts
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 _CLOSE_S = 5
+_SESSIONS: weakref.WeakSet[Session] = weakref.WeakSet()
+_INHERITED: list[Session] = []
+"""By a fork: never collected."""
 
 
 class Session:
@@ -45,23 +50,31 @@ class Session:
 
     def close_with(self, owner: object) -> None:
         """Close when the owner is collected, or the interpreter ends."""
-        weakref.finalize(owner, self._close_from_outside)
+        _SESSIONS.add(self)
+        weakref.finalize(owner, self._close_soon).atexit = False
 
-    def _close_from_outside(self) -> None:
-        """From any thread; what a fork inherited is its parent's, and a loop that ended is over."""
-        loop = self._loop
-        if self._client is None or loop is None or not loop.is_running():
-            return
-        if os.getpid() != self._pid:
-            return
-        closing = asyncio.run_coroutine_threadsafe(self.close(), loop)
-        if loop is not _running_loop():
+    def close_now(self) -> None:
+        """From outside of its loop, and wait for it."""
+        closing = self._close_soon()
+        if closing is not None:
             with contextlib.suppress(TimeoutError):
                 closing.result(_CLOSE_S)
 
+    def _close_soon(self) -> Future[None] | None:
+        """From any thread, without waiting: the collector may be at work in a loop.
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+        None where there is nothing to close, or nowhere to do it.
+        """
+        if os.getpid() != self._pid:
+            # Its sockets and its selector are those of the parent, which still uses them.
+            _INHERITED.append(self)
+            return None
+        if self._client is None or self._loop is None or not self._loop.is_running():
+            return None
+        return asyncio.run_coroutine_threadsafe(self.close(), self._loop)
+
+
+@atexit.register
+def _close_all() -> None:
+    for session in list(_SESSIONS):
+        session.close_now()

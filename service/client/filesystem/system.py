@@ -17,6 +17,7 @@ from service.client.filesystem.failures import (
 )
 from service.client.filesystem.names import Name
 from service.client.filesystem.opening import OpeningFileSystem
+from service.client.filesystem.read_ahead import GrowingReadAhead
 from service.client.filesystem.session import Session
 from service.client.filesystem.transfers import object_name
 from service.client.upload import PutOptions
@@ -29,7 +30,8 @@ LISTINGS_EXPIRY_S = 10.0
 class MediagateFileSystem(OpeningFileSystem):
     """`fsspec.filesystem("mg")`, or any path `mg://bucket/key`.
 
-    url, key: of the service; the environment's MEDIAGATE_URL and MEDIAGATE_KEY unless given.
+    endpoint_url, key: of the service; MEDIAGATE_URL and MEDIAGATE_KEY of the environment unless
+    given. (`url` is an argument of fsspec's own that would get into the way.)
     patience_s: how long a call goes on without progress while the service is out of reach.
     listings_expiry_time: seconds for which a listing may be used again. Others as in fsspec.
     """
@@ -38,19 +40,19 @@ class MediagateFileSystem(OpeningFileSystem):
 
     def __init__(
         self,
-        url: str | None = None,
+        endpoint_url: str | None = None,
         key: str | None = None,
         *,
         patience_s: float = DEFAULT_PATIENCE_S,
         default_block_size: int | None = None,
-        default_cache_type: str = "readahead",
+        default_cache_type: str = GrowingReadAhead.name,
         listings_expiry_time: float | None = LISTINGS_EXPIRY_S,
         **options: Any,
     ) -> None:
         super().__init__(listings_expiry_time=listings_expiry_time, **options)
         self.default_block_size = default_block_size
         self.default_cache_type = default_cache_type
-        self._session = Session(url, key, patience_s)
+        self._session = Session(endpoint_url, key, patience_s)
         self._session.close_with(self)
 
     @property

@@ -76,13 +76,13 @@ def connect(service: Served) -> Iterator[Callable[..., MediagateFileSystem]]:
     made: list[MediagateFileSystem] = []
 
     def connect(**options: Any) -> MediagateFileSystem:
-        options = {"url": service.url, "key": ROOT_KEY, "patience_s": 3, **options}
+        options = {"endpoint_url": service.url, "key": ROOT_KEY, "patience_s": 3, **options}
         made.append(MediagateFileSystem(skip_instance_cache=True, **options))
         return made[-1]
 
     yield connect
     for fs in made:
-        fs._session._close_from_outside()
+        fs._session.close_now()
 
 
 @pytest.fixture

@@ -142,7 +142,7 @@ def test_errors_are_those_of_files(fs, connect, service, bucket):
     with pytest.raises(OSError, match="key"):
         fs.pipe(f"{bucket}/a//b", b"")
     with pytest.raises(ConnectionError):
-        connect(url="http://127.0.0.1:1").ls(bucket)
+        connect(endpoint_url="http://127.0.0.1:1").ls(bucket)
 
 
 def test_address_and_key_come_from_the_environment(connect, service, bucket, monkeypatch):
@@ -150,7 +150,7 @@ def test_address_and_key_come_from_the_environment(connect, service, bucket, mon
         connect(key=None)
     monkeypatch.setenv("MEDIAGATE_URL", service.url)
     monkeypatch.setenv("MEDIAGATE_KEY", service.key("list"))
-    assert connect(url=None, key=None).ls(bucket) == []
+    assert connect(endpoint_url=None, key=None).ls(bucket) == []
 
 
 def test_a_mapping_over_a_folder(fs, bucket):

@@ -106,7 +106,7 @@ def test_a_download_into_a_file_object(fs, path, tmp_path):
 
 
 def test_a_url_is_enough(path, service):
-    options = {"url": service.url, "key": ROOT_KEY}
+    options = {"endpoint_url": service.url, "key": ROOT_KEY}
     with fsspec.open(f"mg://{path}", **options) as file:
         assert file.read() == DATA
     MediagateFileSystem.clear_instance_cache()

@@ -118,14 +118,14 @@ def test_two_who_append_at_once_do_not_lose_each_other(fs, path):
 def test_a_writer_may_pause_longer_than_the_service_waits(connect, monkeypatch):
     monkeypatch.setattr(streamed_upload, "SILENCE_S", 0.1)
     with served(http={"idle_timeout_s": 0.5}) as impatient:
-        fs = connect(url=impatient.url)
+        fs = connect(endpoint_url=impatient.url)
         fs.mkdir("slow")
         with fs.open("slow/a", "wb", block_size=MIB) as file:
             file.write(b"x" * MIB)
             time.sleep(1.2)
             file.write(b"y" * MIB)
         assert fs.cat_file("slow/a") == b"x" * MIB + b"y" * MIB
-        fs._session._close_from_outside()
+        fs._session.close_now()
 
 
 def test_a_refused_write_is_an_error_where_it_is_noticed_and_stores_nothing(
