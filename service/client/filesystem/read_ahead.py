@@ -15,7 +15,7 @@ _FIRST_BYTES = 64 << 10
 
 class GrowingReadAhead(BaseCache):
     """Adds little to a read that goes elsewhere, and twice as much each time to one that goes on
-    where the last one ended, up to a block. Keeps the last fetch only."""
+    where the last one ended, up to a block. Keeps the last fetch only, of a large one what was not read yet."""
 
     name: ClassVar[str] = "growing"
 
@@ -41,9 +41,14 @@ class GrowingReadAhead(BaseCache):
         self.miss_count += 1
         self._ahead_bytes = min(2 * self._ahead_bytes or _FIRST_BYTES, self.blocksize)
         kept = self._cached[begin:]
-        self._cached = kept + self._more(start + len(kept), stop + self._ahead_bytes)
-        self._start = start
-        return self._cached[: stop - start]
+        fetched = kept + self._more(start + len(kept), stop + self._ahead_bytes)
+        wanted = fetched[: stop - start]
+        if len(wanted) < self.blocksize:
+            self._cached, self._start = fetched, start
+        else:
+            # The reader has it, and memory is dear.
+            self._cached, self._start = fetched[len(wanted) :], stop
+        return wanted
 
     def _more(self, start: int, stop: int) -> bytes:
         stop = min(stop, self.size)

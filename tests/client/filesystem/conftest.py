@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
 import threading
 from collections.abc import Callable, Iterator
@@ -66,8 +67,11 @@ def served(**groups: Any) -> Iterator[Served]:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Served]:
+    """Without a log: thousands of requests."""
+    logging.disable(logging.INFO)
     with served() as service:
         yield service
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture

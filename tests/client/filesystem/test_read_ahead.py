@@ -44,3 +44,11 @@ def test_it_gives_what_is_there_and_nothing_twice_in_a_row(size, reads):
     for start, length in reads:
         assert source.read(start, start + length) == source.data[start : start + length]
     assert all(end > start for start, end in source.fetched)
+
+
+def test_a_large_read_is_not_kept():
+    source = Source(4096 * KIB, block=128 * KIB)
+    assert source.read(0, 2048 * KIB) == source.data[: 2048 * KIB]
+    assert len(source.cache._cached) == 64 * KIB
+    source.read(2048 * KIB, 2050 * KIB)
+    assert source.fetched == [(0, 2112 * KIB)]
