@@ -1,7 +1,6 @@
 """The API document is valid, whole, and says nothing that there is not."""
 
 import pytest
-from aiohttp import ClientSession
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from service import errors
@@ -100,6 +99,8 @@ def test_the_public_url_is_its_server():
 
 
 async def test_a_service_with_a_public_url_tells_it(start):
-    async with start(http=Http(public_url="https://files.example")) as service:
-        async with ClientSession() as session, session.get(service.url + "/openapi.json") as answer:
-            assert (await answer.json())["servers"] == [{"url": "https://files.example"}]
+    async with (
+        start(http=Http(public_url="https://files.example")) as service,
+        service.fetch("GET", "/openapi.json") as answer,
+    ):
+        assert (await answer.json())["servers"] == [{"url": "https://files.example"}]
