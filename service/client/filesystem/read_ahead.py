@@ -15,7 +15,10 @@ _FIRST_BYTES = 64 << 10
 
 class GrowingReadAhead(BaseCache):
     """Adds little to a read that goes elsewhere, and twice as much each time to one that goes on
-    where the last one ended, up to a block. Keeps the last fetch only, of a large one what was not read yet."""
+    where the last one ended, up to a block.
+
+    Keeps the last fetch only, of one over a block what was not read yet.
+    """
 
     name: ClassVar[str] = "growing"
 
