@@ -1,7 +1,10 @@
 """Reads: slices, ranges, pinned versions, local files."""
 
 import errno
+import os
 import pickle
+import subprocess
+import sys
 
 import fsspec
 import pytest
@@ -110,6 +113,35 @@ def test_a_url_is_enough(path, service):
     with fsspec.open(f"mg://{path}", **options) as file:
         assert file.read() == DATA
     MediagateFileSystem.clear_instance_cache()
+
+
+FORK = """
+import fsspec, gc, os, sys
+fs = fsspec.filesystem("mg")
+assert fs.cat_file(sys.argv[1]) == b"1"
+for _ in range(2):
+    child = os.fork()
+    if not child:
+        del fs
+        own = fsspec.filesystem("mg")
+        gc.collect()
+        os._exit(own.cat_file(sys.argv[1]) != b"1")
+    assert os.waitpid(child, 0)[1] == 0
+    assert fs.cat_file(sys.argv[1]) == b"1"
+"""
+
+
+def test_a_forked_child_has_a_file_system_of_its_own(fs, bucket, service):
+    fs.pipe(f"{bucket}/a", b"1")
+    done = subprocess.run(
+        [sys.executable, "-c", FORK, f"{bucket}/a"],
+        env=os.environ | {"MEDIAGATE_URL": service.url, "MEDIAGATE_KEY": ROOT_KEY},
+        capture_output=True,
+        text=True,
+        timeout=9,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 async def test_an_asynchronous_reader(connect, path):
