@@ -25,8 +25,8 @@ Put = Callable[[AsyncIterator[bytes]], Coroutine[Any, Any, ObjectInfo]]
 class StreamedUpload:
     """Made inside a running loop, which its task belongs to; end it by `finish` or `abort`.
 
-    before: what comes before the first chunk that is written. Memory: the chunk that is sent, and one
-    that waits.
+    before: what comes before the first chunk that is written. Memory: the chunk that is sent, and
+    one that waits.
     """
 
     def __init__(self, put: Put, before: AsyncIterator[bytes] | None = None) -> None:
