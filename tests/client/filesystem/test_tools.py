@@ -1,5 +1,6 @@
 """What data tools ask of the file system: a column of a table is a few ranges, never the file."""
 
+import dask.dataframe as dd
 import duckdb
 import numpy as np
 import pandas as pd
@@ -8,6 +9,8 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+
+from service.client.filesystem import MediagateFileSystem
 
 ROWS, COLUMNS = 100_000, 16
 
@@ -76,6 +79,16 @@ def test_a_partitioned_data_set_is_written_and_read(fs, bucket):
     ds.write_dataset(rows, f"{bucket}/set", filesystem=fs, format="parquet", partitioning=["day"])
     again = ds.dataset(f"{bucket}/set", filesystem=fs, partitioning=["day"])
     assert sorted(again.to_table(filter=ds.field("day") == 1)["n"].to_pylist()) == [10, 20]
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+def test_dask_writes_and_reads_a_data_set(bucket, options):
+    frame = dd.from_pandas(pd.DataFrame({"n": range(1000)}), npartitions=3)
+    del options["skip_instance_cache"]  # Dask's threads make the file system again and again
+    frame.to_parquet(f"mg://{bucket}/set", storage_options=options)
+    again = dd.read_parquet(f"mg://{bucket}/set", storage_options=options)
+    assert again["n"].sum().compute(scheduler="threads") == 499500
+    MediagateFileSystem.clear_instance_cache()
 
 
 def test_duckdb_writes_what_it_reads(fs, bucket):
