@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 class Plan:
     """How the chunks of a writer become an object: at once where they are few, else as a stream.
 
-    appends: the version that comes before them. options: of the PUT. Any failure
-    ends it, and nothing is stored.
+    appends: the version that comes before them. options: of the PUT. Any failure ends it, and
+    nothing is stored.
     """
 
     def __init__(
@@ -101,6 +101,8 @@ class MediagateFile(AbstractBufferedFile):
             self._run(self._writing.take(self.buffer.getvalue(), final=final))
         except BaseException:
             self.closed = True
+            # A Ctrl-C ends only the waiting, not what runs in the loop.
+            self._writing.abort_soon()
             raise
 
     def discard(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from fsspec.asyn import AsyncFileSystem, sync_wrapper
+from fsspec.asyn import AsyncFileSystem, sync, sync_wrapper
 from fsspec.utils import tokenize
 
 from service.client.api import AsyncMediagate
@@ -149,6 +149,11 @@ class ListingFileSystem(AsyncFileSystem):
             return {}
         return {path: info} if withdirs or info["type"] == "file" else {}
 
+    async def _size(self, path: str) -> int:
+        # Fresh: DuckDB asks for it after it opened the file.
+        size: int = (await self._info(path, refresh=True))["size"]
+        return size
+
     async def _du(
         self, path: str, total: bool = True, maxdepth: int | None = None, **kwargs: Any
     ) -> Any:
@@ -171,17 +176,12 @@ class ListingFileSystem(AsyncFileSystem):
 
     def created(self, path: str) -> Any:
         """When this version was stored."""
-        return self._dated(path)["created"]
+        return sync(self.loop, self._object, path)["created"]
 
     def modified(self, path: str) -> Any:
         """When the content or the metadata changed last."""
-        return self._dated(path)["modified"]
-
-    def _dated(self, path: str) -> Info:
-        info: Info = self.info(path)
-        if info["type"] == "directory":
-            raise is_a_folder(self._strip_protocol(path))
-        return info
+        # Fresh too: DuckDB keeps blocks of files as long as this is the same.
+        return sync(self.loop, self._object, path)["modified"]
 
     async def _object(self, path: str, version: str | None = None) -> Info:
         """Fresh. Raises IsADirectoryError for a folder."""

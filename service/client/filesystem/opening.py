@@ -159,6 +159,7 @@ def _for_transaction(
     os.close(handle)
     if before:
         fs.get_file(path, name, version=before["version"])
+        facts = {**facts, "if_match": before["etag"]}
     file = _TransactionFile(fs, path, name, mode.replace("x", "w"), autocommit=False)
     file.kwargs = {**facts, "mode": "create" if mode == "xb" else "overwrite"}
     return file

@@ -98,3 +98,15 @@ def test_duckdb_writes_what_it_reads(fs, bucket):
         assert db.sql(f"SELECT sum(range) FROM 'mg://{bucket}/*.csv'").fetchall() == [(499500,)]
         with pytest.raises(duckdb.Error, match="none"):
             db.sql(f"SELECT * FROM 'mg://{bucket}/none.parquet'")
+
+
+def test_duckdb_sees_at_once_what_another_wrote(fs, connect, path):
+    """It keeps blocks of files in memory, and asks when the file was changed."""
+    with duckdb.connect() as db:
+        db.register_filesystem(fs)
+        fs.ls(fs._parent(path))
+        query = f"SELECT count(*), sum(c3) FROM 'mg://{path}'"
+        assert db.sql(query).fetchall()[0][0] == ROWS
+        with connect().open(path, "wb") as file:
+            pq.write_table(pa.table({"c3": [1.0] * 10}), file)
+        assert db.sql(query).fetchall() == [(10, 10.0)]

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from service.client.filesystem import streamed_upload
+from service.client.filesystem import files, streamed_upload
 from tests.client.filesystem.conftest import served
 
 MIB = 1 << 20
@@ -139,6 +139,26 @@ def test_a_refused_write_is_an_error_where_it_is_noticed_and_stores_nothing(
     assert not reader.exists(f"{bucket}/a")
 
 
+def test_an_interrupted_writer_does_not_go_on_in_the_background(fs, path, monkeypatch):
+    file = fs.open(path, "wb", block_size=MIB)
+    file.write(b"x" * MIB)
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "sync", interrupted)
+        patch.setattr(file._plan, "take", lambda *_, **__: None)
+        with pytest.raises(KeyboardInterrupt):
+            file.write(b"x" * MIB)
+    deadline = time.monotonic() + 5
+    while not file._plan._upload._task.done() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert file._plan._upload._task.done()
+    assert file.closed
+    assert stored(fs, path) is None
+
+
 def test_facts_go_with_the_object(fs, path):
     with fs.open(path + ".csv", "wb", tags={"a": "b"}, user_metadata={"x": "é"}) as file:
         file.write(b"1,2")
@@ -161,6 +181,9 @@ def test_a_transaction_stores_all_at_its_end_or_nothing(fs, path):
     with pytest.raises(KeyError), fs.transaction:
         write_and_fail(fs, path, "ab", b" more")
     assert stored(fs, path) == b"one"
+    with fs.transaction, fs.open(path, "ab") as file:
+        file.write(b" more")
+    assert stored(fs, path) == b"one more"
 
 
 def test_many_threads_write_through_one_file_system(fs, bucket):
