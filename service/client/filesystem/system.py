@@ -64,7 +64,13 @@ class MediagateFileSystem(OpeningFileSystem):
         await self._session.client()
         return self._session
 
-    async def _mkdir(self, path: str, create_parents: bool = True, **kwargs: Any) -> None:
+    async def _mkdir(
+        self,
+        path: str,
+        create_parents: bool = True,
+        versioning: bool | None = None,
+        **kwargs: Any,
+    ) -> None:
         """Make a bucket. Folders are there as soon as something is in them."""
         path = self._strip_protocol(path)
         name = Name.of(path)
@@ -75,7 +81,7 @@ class MediagateFileSystem(OpeningFileSystem):
             return
         if name.key and not create_parents:
             raise not_found(name.bucket)
-        await self._make_bucket(name.bucket)
+        await self._make_bucket(name.bucket, versioning)
 
     async def _makedirs(self, path: str, exist_ok: bool = False) -> None:
         path = self._strip_protocol(path)
@@ -85,9 +91,10 @@ class MediagateFileSystem(OpeningFileSystem):
         if not await self._bucket_exists(name.bucket):
             await self._make_bucket(name.bucket)
 
-    async def _make_bucket(self, bucket: str) -> None:
+    async def _make_bucket(self, bucket: str, versioning: bool | None = None) -> None:
+        client = await self._session.client()
         with as_os_errors(bucket):
-            await (await self._session.client()).make_bucket(bucket)
+            await client.make_bucket(bucket, versioning=versioning)
         self.invalidate_cache(bucket)
 
     async def _bucket_exists(self, bucket: str) -> bool:

@@ -77,6 +77,22 @@ def test_an_overwrite_in_mid_read_is_told_not_mixed(fs, path):
     assert raised.value.errno == errno.ESTALE
 
 
+def test_a_bucket_with_versions_lets_readers_go_on(fs, path):
+    fs.mkdir(f"v-{path[:10]}", versioning=True)
+    kept = f"v-{path[:10]}/a"
+    fs.pipe(kept, DATA)
+    version = fs.ukey(kept)
+    with fs.open(kept, block_size=16) as file:
+        assert file.read(4) == DATA[:4]
+        fs.pipe(kept, b"other")
+        fs.rm(kept)
+        assert file.read() == DATA[4:]
+    assert not fs.exists(kept)
+    assert fs.cat_file(kept, -3, version=version) == DATA[-3:]
+    with fs.open(kept, version=version) as file:
+        assert file.read(9) == DATA[:9]
+
+
 def test_an_open_reader_is_pickled_with_its_version(fs, path):
     with fs.open(path) as file:
         file.seek(10)
