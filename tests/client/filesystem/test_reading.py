@@ -150,7 +150,7 @@ for _ in range(2):
 def test_a_forked_child_has_a_file_system_of_its_own(fs, bucket, service):
     fs.pipe(f"{bucket}/a", b"1")
     done = subprocess.run(
-        [sys.executable, "-c", FORK, f"{bucket}/a"],
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORK, f"{bucket}/a"],
         env=os.environ | {"MEDIAGATE_URL": service.url, "MEDIAGATE_KEY": ROOT_KEY},
         capture_output=True,
         text=True,
