@@ -15,6 +15,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 OF_THE_MOMENT = {
     "digest_mismatch",
+    "idempotency_mismatch",
     "invalid_cursor",
     "precondition_failed",
     "range_not_satisfiable",
