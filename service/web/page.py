@@ -3,6 +3,7 @@
 PAGE = "index.html"
 FILES = {
     PAGE: "text/html",
+    "page.css": "text/css",
     "page.js": "text/javascript",
     "swagger-ui-bundle.js": "text/javascript",
     "swagger-ui.css": "text/css",

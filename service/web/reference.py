@@ -53,8 +53,7 @@ class Reference:
 
     @cached_property
     def document(self) -> File:
-        built = build(self._routes, self._public_url)
-        return _file(orjson.dumps(built, option=orjson.OPT_INDENT_2), JSON)
+        return _file(orjson.dumps(build(self._routes, self._public_url)), JSON)
 
 
 REFERENCE = web.AppKey("reference", Reference)
