@@ -2,6 +2,7 @@
 
 One module per family of commands, each with a `typer` app of its own that is merged here:
 `serving` (serve, sweep, health), `auditing` (audit, scrub), `backups` (backup, rebuild),
+`depots` (import, export),
 `stacks` (dev, stack),
 `administration` (init, migrate, config), `keys` (key create, ls, revoke), `transfers` (put, get),
 `objects` (ls, stat, rm), `finding` (find), `trees` (sync, cp, mv), `history` (versions, restore),
@@ -17,6 +18,7 @@ from service.cli import (
     administration,
     auditing,
     backups,
+    depots,
     finding,
     history,
     keys,
@@ -37,7 +39,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-_OPERATORS = (serving, auditing, backups, stacks, administration)
+_OPERATORS = (serving, auditing, backups, stacks, administration, depots)
 _USERS = (transfers, objects, finding, trees, history, packing)
 for _family in (*_OPERATORS, *_USERS):
     app.add_typer(_family.app)
