@@ -109,13 +109,26 @@ async def _write(path: Path, chunks: AsyncIterator[bytes]) -> None:
         await thread.run(lambda: path.parent.mkdir(parents=True, exist_ok=True))
         file: BinaryIO = await thread.run(part.open, "wb")
         try:
-            async for chunk in chunks:
-                await thread.run(file.write, chunk)
+            async for batch in _batches(chunks):
+                await thread.run(file.writelines, batch)
             await thread.run(_finish, file, part, path)
         except BaseException:
             thread.post(file.close)
             thread.post(part.unlink)
             raise
+
+
+async def _batches(chunks: AsyncIterator[bytes]) -> AsyncIterator[list[bytes]]:
+    """Since each trip to the thread costs, and lines are short."""
+    batch: list[bytes] = []
+    size_bytes = 0
+    async for chunk in chunks:
+        batch.append(chunk)
+        size_bytes += len(chunk)
+        if size_bytes >= CHUNK_BYTES:
+            yield batch
+            batch, size_bytes = [], 0
+    yield batch
 
 
 def _finish(file: BinaryIO, part: Path, path: Path) -> None:

@@ -5,30 +5,22 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterable
-from types import TracebackType
 
 _SCHEMA = "CREATE TABLE lines (name BLOB PRIMARY KEY, line BLOB) WITHOUT ROWID"
 
 
 class ManifestIndex:
-    """All calls block; any thread may make them. Gone at the end."""
+    """All calls block; any thread may make them. `close` leaves nothing of it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-
-    def __enter__(self) -> ManifestIndex:
         # Without a name it is a file of its own that has none: SQLite removes it.
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._database.execute(_SCHEMA)
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._database.close()
+    def close(self) -> None:
+        with self._lock:
+            self._database.close()
 
     def add(self, rows: Iterable[tuple[str, bytes]]) -> None:
         encoded = [(name.encode(), line) for name, line in rows]

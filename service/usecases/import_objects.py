@@ -56,46 +56,56 @@ async def import_objects(
     bucket = await runtime.metadata.buckets.get(request.tenant, request.bucket)
     if bucket is None:
         raise BucketNotFound(f"there is no bucket {request.bucket!r}")
-    bucket_id = bucket.id
-    with ManifestIndex() as manifest:
-        await _read_manifest(depot, manifest)
-
-        async def take(thread: BlockingThread, item: DepotItem) -> None:
-            try:
-                line = await thread.run(manifest.line, item.name)
-                found = _Found(item, parse_manifest_line(line) if line else None)
-                kind = await _take(runtime, request, bucket_id, depot, found)
-            except (MediagateError, OSError) as error:
-                report.failed(item.name, error)
-            else:
-                report.note(Action(kind, item.name, item.size_bytes))
-
-        await each(depot.items(), take, workers=request.parallel)
-
-
-async def _read_manifest(depot: Depot, manifest: ManifestIndex) -> None:
     async with BlockingThread() as thread:
-        rows: list[tuple[str, bytes]] = []
-        async for line in depot.manifest():
-            rows.append((parse_manifest_line(line).name, line))
-            if len(rows) >= _BATCH:
-                await thread.run(manifest.add, rows)
-                rows = []
-        await thread.run(manifest.add, rows)
+        manifest = await thread.run(ManifestIndex)
+        try:
+            await _read_manifest(depot, thread, manifest)
+            run = _Import(runtime, request, bucket.id, depot, manifest, report)
+            await each(depot.items(), run.take, workers=request.parallel)
+        finally:
+            await thread.run(manifest.close)
 
 
-async def _take(
-    runtime: Runtime, request: ImportRequest, bucket_id: BucketId, depot: Depot, found: _Found
-) -> Kind:
-    item = found.item
-    key = validate_key(request.prefix + item.name)
-    latest = await runtime.metadata.versions.get_latest(request.tenant, bucket_id, key)
-    there = latest is not None and await _is_there(latest, found, depot)
-    if not there and not request.dry_run:
-        await _put(runtime, request, key, depot, found)
-    if request.move and not request.dry_run:
-        await depot.remove(item)
-    return Kind.SAME if there else Kind.PUT
+async def _read_manifest(depot: Depot, thread: BlockingThread, manifest: ManifestIndex) -> None:
+    rows: list[tuple[str, bytes]] = []
+    async for line in depot.manifest():
+        rows.append((parse_manifest_line(line).name, line))
+        if len(rows) >= _BATCH:
+            await thread.run(manifest.add, rows)
+            rows = []
+    await thread.run(manifest.add, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Import:
+    runtime: Runtime
+    request: ImportRequest
+    bucket_id: BucketId
+    depot: Depot
+    manifest: ManifestIndex
+    report: Report
+
+    async def take(self, thread: BlockingThread, item: DepotItem) -> None:
+        try:
+            line = await thread.run(self.manifest.line, item.name)
+            found = _Found(item, parse_manifest_line(line) if line else None)
+            kind = await self._take(found)
+        except (MediagateError, OSError) as error:
+            self.report.failed(item.name, error)
+        else:
+            self.report.note(Action(kind, item.name, item.size_bytes))
+
+    async def _take(self, found: _Found) -> Kind:
+        request, item = self.request, found.item
+        key = validate_key(request.prefix + item.name)
+        versions = self.runtime.metadata.versions
+        latest = await versions.get_latest(request.tenant, self.bucket_id, key)
+        there = latest is not None and await _is_there(latest, found, self.depot)
+        if not there and not request.dry_run:
+            await _put(self.runtime, request, key, self.depot, found)
+        if request.move and not request.dry_run:
+            await self.depot.remove(item)
+        return Kind.SAME if there else Kind.PUT
 
 
 async def _is_there(latest: Version, found: _Found, depot: Depot) -> bool:

@@ -102,7 +102,7 @@ class S3Depot:
         while True:
             try:
                 async with answer["Body"] as body:
-                    async for chunk in body.content.iter_chunked(_CHUNK_BYTES):
+                    async for chunk in body.iter_chunks(_CHUNK_BYTES):
                         done_bytes, resumes = done_bytes + len(chunk), 0
                         yield chunk
             except DRIVER_ERRORS as error:
