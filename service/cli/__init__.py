@@ -2,12 +2,12 @@
 
 One module per family of commands, each with a `typer` app of its own that is merged here:
 `serving` (serve, sweep, health), `auditing` (audit, scrub), `backups` (backup, rebuild),
-`depots` (import, export),
-`stacks` (dev, stack),
-`administration` (init, migrate, config), `keys` (key create, ls, revoke), `transfers` (put, get),
-`objects` (ls, stat, rm), `finding` (find), `trees` (sync, cp, mv), `history` (versions, restore),
-`packing` (archive, expand). Whatever is slow to import is imported inside the commands, so that
-`--help` and the small ones are quick. The top layer: it may import everything.
+`depots` (import, export), `stacks` (dev, stack),
+`administration` (init, migrate, config, openapi), `keys` (key create, ls, revoke),
+`transfers` (put, get), `objects` (ls, stat, rm), `finding` (find), `trees` (sync, cp, mv),
+`history` (versions, restore), `packing` (archive, expand). Whatever is slow to import is imported
+inside the commands, so that `--help` and the small ones are quick. The top layer: it may import
+everything.
 """
 
 from __future__ import annotations
