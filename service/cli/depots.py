@@ -4,8 +4,8 @@ the settings of the service."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -112,41 +112,37 @@ def _run(
     from service.telemetry.logging import configure_logging
 
     configure_logging(settings.telemetry)
+    found = _s3_place(place)
+    if found:
+        refuse_our_own(settings, *found)
     with report_to_terminal(as_json=as_json, sums=True) as report:
 
         async def run() -> None:
             from service.app import open_runtime
+            from service.stores.depot_folder import FolderDepot
+            from service.stores.s3.depot import open_s3_depot
 
-            async with (
-                open_runtime(settings) as runtime,
-                _depot(settings, place, endpoint, report) as depot,
-            ):
+            async with AsyncExitStack() as stack:
+                runtime = await stack.enter_async_context(open_runtime(settings))
+                depot: Depot = FolderDepot(Path(place), report.failed)
+                if found:
+                    opened = open_s3_depot(settings.s3, *found, endpoint=endpoint)
+                    depot = await stack.enter_async_context(opened)
                 await work(runtime, depot, report)
 
         asyncio.run(run())
 
 
-@asynccontextmanager
-async def _depot(
-    settings: Settings, place: str, endpoint: str | None, report: Report
-) -> AsyncIterator[Depot]:
-    from service.stores.depot_folder import FolderDepot
-    from service.stores.s3.depot import open_s3_depot
-
+def _s3_place(place: str) -> tuple[str, str] | None:
+    """Bucket and prefix; None for a folder."""
     if not place.startswith(S3_SCHEME):
-        yield FolderDepot(Path(place), report.failed)
-        return
-    bucket, _, prefix = place.removeprefix(S3_SCHEME).partition("/")
-    if prefix and not prefix.endswith("/"):
-        prefix += "/"
-    _refuse_our_own(settings, bucket, prefix, endpoint)
-    async with open_s3_depot(settings.s3, bucket, prefix, endpoint=endpoint) as depot:
-        yield depot
+        return None
+    return _bucket_of(place.removeprefix(S3_SCHEME))
 
 
-def _refuse_our_own(settings: Settings, bucket: str, prefix: str, endpoint: str | None) -> None:
+def refuse_our_own(settings: Settings, bucket: str, prefix: str) -> None:
     """Blobs and journal are nobody's objects. An endpoint of another spelling may be ours too, so
-    the name of the bucket is enough."""
+    the name of the bucket is enough. Raises Invalid."""
     from service.errors import Invalid
     from service.stores.blob_layout import JOURNAL_PREFIX, PREFIX, PROBE_PREFIX
 
