@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.pairs import Pairs, parse_pairs
 from service.cli.remote import (
     DEFAULT_PATIENCE_S,
     DEFAULT_URL,
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 _STDIN, _STDOUT = 0, 1
-Pairs = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="May be repeated.")]
 
 
 @app.command()
@@ -60,8 +61,8 @@ def put(
     options = PutOptions(
         content_type=content_type,
         cache_control=cache_control,
-        user_metadata=_pairs(meta),
-        tags=_pairs(tag),
+        user_metadata=parse_pairs(meta),
+        tags=parse_pairs(tag),
         create_only=create_only,
     )
 
@@ -92,16 +93,6 @@ def _jobs(names: Sequence[str]) -> list[tuple[str, Name]]:
     return [(source, target._replace(key=target.key + Path(source).name)) for source in sources]
 
 
-def _pairs(given: list[str] | None) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for text in given or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name or name in pairs:
-            raise typer.BadParameter(f"{text!r} is not NAME=VALUE, or it is given twice")
-        pairs[name] = value
-    return pairs
-
-
 async def _ensure_bucket(mediagate: AsyncMediagate, bucket: str) -> None:
     from service.errors import BucketExists
 
@@ -128,6 +119,7 @@ def get(
     url: Url = DEFAULT_URL,
     version: Annotated[str | None, typer.Option(help="This version, not the latest.")] = None,
     patience: Patience = DEFAULT_PATIENCE_S,
+    as_json: Json = False,
 ) -> None:
     """Fetch an object into a file, or to stdout.
 
@@ -135,20 +127,26 @@ def get(
     it was, also when the command is typed again: until the end the bytes stand in FILE.….part.
     """
     name = Name.parse_object(source)
-    path = Path(target)
-    if path.is_dir():
-        path /= name.key.rpartition("/")[2]
+    path = file_for(Path(target), name)
 
     async def fetch(mediagate: AsyncMediagate) -> None:
         if target == "-":
             await _to_stdout(mediagate, name, version)
             return
         with progress_bar(str(name)) as progress:
-            await mediagate.get_to_file(
+            download = await mediagate.get_to_file(
                 name.bucket, name.key, path, version=version, progress=progress
             )
+        if as_json:
+            told = {"file": str(path), "size_bytes": download.size_bytes, "etag": download.etag}
+            typer.echo(json.dumps(told, ensure_ascii=False))
 
     run(url, fetch, patience)
+
+
+def file_for(target: Path, name: Name) -> Path:
+    """In a folder a file is called as the object is."""
+    return target / name.key.rpartition("/")[2] if target.is_dir() else target
 
 
 async def _to_stdout(mediagate: AsyncMediagate, name: Name, version: str | None) -> None:

@@ -28,6 +28,10 @@ class State(NamedTuple):
     modified_ns: int = 0
     inode: int = 0
 
+    @classmethod
+    def of(cls, found: os.stat_result) -> State:
+        return cls(found.st_size, found.st_mtime_ns, found.st_ino)
+
 
 class Replayable(Protocol):
     """name: of the file, None where there is none."""
@@ -50,8 +54,7 @@ class FileSource:
         return str(self.path)
 
     def state(self) -> State:
-        found = self.path.stat()
-        return State(found.st_size, found.st_mtime_ns, found.st_ino)
+        return State.of(self.path.stat())
 
     async def chunks(self, thread: BlockingThread, size_bytes: int) -> AsyncIterator[bytes]:
         left_bytes = size_bytes
