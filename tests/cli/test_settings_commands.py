@@ -15,6 +15,7 @@ import pytest
 
 from service.devstack import Stack
 from service.settings import Settings
+from service.stores.mongo.schema import SCHEMA_VERSION
 
 pytestmark = pytest.mark.timeout(60)
 
