@@ -18,6 +18,7 @@ from service.model.api_key import Scope
 from service.protocol.names import decode_path, validate_bucket_name, validate_key
 from service.usecases.authorize import authorize
 from service.web import (
+    archive,
     buckets,
     downloads,
     form,
@@ -42,6 +43,7 @@ BUCKET = "/v1/buckets/{bucket}"
 OBJECTS = BUCKET + "/objects"
 OBJECT = OBJECTS + "/{key}"
 METADATA = BUCKET + "/metadata/{key}"
+ARCHIVE = BUCKET + "/archive"
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", operations.get_health, None),
@@ -61,6 +63,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", OBJECTS, form.post_form, Scope.WRITE, bytes=True),
     Route("DELETE", OBJECT, uploads.delete_object, Scope.DELETE),
     Route("GET", METADATA, metadata.get_metadata, Scope.READ),
+    Route("GET", ARCHIVE, archive.get_archive, Scope.LIST, prefix="prefix", bytes=True),
     Route("POST", "/v1/keys", keys.post_key, Scope.ADMIN),
     Route("GET", "/v1/keys", keys.get_keys, Scope.ADMIN),
     Route("DELETE", "/v1/keys/{id}", keys.delete_key, Scope.ADMIN),
