@@ -38,6 +38,7 @@ EFFECTS = {
         "complete",
         "commit",
         "commit_whole",
+        "commit_all",
         "begin_undo",
         "fence",
         "take_over",
@@ -63,7 +64,7 @@ READS = {
     "uploads": {"get", "expired", "undoable_in", "due", "count"},
     "buckets": {"get", "list"},
 }
-TRANSACTIONS = {"uploads.commit", "uploads.commit_whole", "versions.delete"}
+TRANSACTIONS = {"uploads.commit", "uploads.commit_whole", "uploads.commit_all", "versions.delete"}
 _METRICS = Metrics()
 _CURRENT: contextvars.ContextVar[Process] = contextvars.ContextVar("process")
 
