@@ -12,6 +12,7 @@ from __future__ import annotations
 import io
 import stat
 import zipfile
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import IO, cast
@@ -29,6 +30,8 @@ from service.protocol.unpacking import PIECE_BYTES, Entry, Meter, decode_name
 
 _LINK = "is a link"
 _MORE_BYTES_AN_ENTRY, _LEAST_MORE_BYTES = 2 << 10, 1 << 20
+_GIVEN_BACK_BYTES = 64
+"""More than what stands between the data of an entry and the next header: 24 bytes at most."""
 _UNIX = 3
 
 
@@ -91,7 +94,7 @@ class _Tail:
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
-        self._pieces: list[bytes] = []
+        self._pieces: deque[bytes] = deque()
         self._size_bytes = 0
         self._all = True
 
@@ -120,8 +123,12 @@ class _Tail:
         return io.BufferedReader(_Placed(tail, self._meter.fed_bytes - len(tail)))
 
     def _drop(self) -> None:
-        del self._pieces[:-2]
-        self._size_bytes = sum(map(len, self._pieces))
+        """All but the piece in use and the few bytes before it that may be given back to it."""
+        while (
+            len(self._pieces) > 1
+            and self._size_bytes - len(self._pieces[0]) - len(self._pieces[-1]) >= _GIVEN_BACK_BYTES
+        ):
+            self._size_bytes -= len(self._pieces.popleft())
 
 
 class _Placed(io.RawIOBase):
