@@ -40,6 +40,7 @@ from service.usecases.authorize import authorize
 from service.usecases.put_object import PutRequest, PutResult, put_object
 from service.web.body import RequestBody
 from service.web.describe import Form as FormBody
+from service.web.fields import FORM_FIELDS
 from service.web.files_answer import FilesAnswer
 from service.web.json import answer
 from service.web.state import PRINCIPAL, TARGET, runtime_of
@@ -54,15 +55,7 @@ _MAX_AROUND_BYTES = 64 << 10
 _DIGESTS = (hdrs.CONTENT_MD5, "Content-Digest", "Repr-Digest")
 
 
-FORM = FormBody(
-    {
-        "key": "The whole key of the next file.",
-        "prefix": "Put before the name of each file that has no key.",
-        "cache-control": "As the header field of a PUT.",
-        "content-language": "As the header field of a PUT.",
-        "x-tags": "As the header field of a PUT.",
-    }
-)
+FORM = FormBody(FORM_FIELDS)
 
 
 async def post_form(request: web.Request) -> web.Response:

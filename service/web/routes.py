@@ -28,6 +28,7 @@ from service.web import (
     operations,
     reference,
     uploads,
+    versions,
 )
 from service.web.auth import authenticated
 from service.web.expect import later
@@ -44,6 +45,7 @@ OBJECTS = BUCKET + "/objects"
 OBJECT = OBJECTS + "/{key}"
 METADATA = BUCKET + "/metadata/{key}"
 ARCHIVE = BUCKET + "/archive"
+VERSIONS = BUCKET + "/versions/{key}"
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", operations.get_health, None),
@@ -64,6 +66,7 @@ ROUTES: tuple[Route, ...] = (
     Route("DELETE", OBJECT, uploads.delete_object, Scope.DELETE),
     Route("GET", METADATA, metadata.get_metadata, Scope.READ),
     Route("GET", ARCHIVE, archive.get_archive, Scope.LIST, prefix="prefix", bytes=True),
+    Route("GET", VERSIONS, versions.get_versions, Scope.READ),
     Route("POST", "/v1/keys", keys.post_key, Scope.ADMIN),
     Route("GET", "/v1/keys", keys.get_keys, Scope.ADMIN),
     Route("DELETE", "/v1/keys/{id}", keys.delete_key, Scope.ADMIN),
