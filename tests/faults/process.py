@@ -38,6 +38,7 @@ EFFECTS = {
         "complete",
         "commit",
         "commit_whole",
+        "commit_all",
         "begin_undo",
         "fence",
         "take_over",
@@ -66,6 +67,7 @@ READS = {
 TRANSACTIONS = {
     "uploads.commit",
     "uploads.commit_whole",
+    "uploads.commit_all",
     "versions.delete",
     "versions.delete_version",
 }
