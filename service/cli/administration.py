@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from typing import TYPE_CHECKING, Annotated
 
@@ -108,11 +109,11 @@ def config(
 @app.command()
 def openapi(env_file: EnvFile = None) -> None:
     """Print the API as an OpenAPI 3.1 document, as `/openapi.json` serves it."""
-    from service.web.reference import Reference
+    from service.web.openapi.document import build
     from service.web.routes import ROUTES
 
     settings = load_settings(env_file)
-    typer.echo(Reference(ROUTES, settings.http.public_url).document.body.decode())
+    typer.echo(json.dumps(build(ROUTES, settings.http.public_url), indent=2, ensure_ascii=False))
 
 
 async def _check(settings: Settings) -> StoreAbilities:

@@ -13,15 +13,15 @@ from service.usecases.list_objects import list_objects
 from service.web.describe import Reply, describe
 from service.web.fields import LINK
 from service.web.json import Answer, answer
-from service.web.query import PageQuery, query_of
+from service.web.query import PageQuery, Prefix, query_of
 from service.web.state import PRINCIPAL, TARGET, runtime_of
 from service.web.urls import next_page_url
 from service.web.version_answer import VersionAnswer, shown
 
 
 class ObjectsQuery(PageQuery):
-    prefix: str = Field("", description="Only keys that start with it.")
-    delimiter: str = Field("", description="Keys that have it behind the prefix are told once.")
+    prefix: Prefix = Field("", description="Only keys that start with it.")
+    delimiter: Prefix = Field("", description="Keys that have it behind the prefix are told once.")
 
 
 class ObjectPage(Answer):

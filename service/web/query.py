@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from aiohttp import web
 from pydantic import (
@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from service.errors import Invalid, InvalidKey
-from service.protocol.names import decode_path
+from service.protocol.names import MAX_KEY_BYTES, PREFIX_PATTERN, decode_path
 from service.web.state import QUERY
 
 _SPELLINGS: dict[type, tuple[re.Pattern[str], str]] = {
@@ -38,6 +38,9 @@ _SPELLINGS: dict[type, tuple[re.Pattern[str], str]] = {
     ),
 }
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
+
+
+Prefix = Annotated[str, Field(max_length=MAX_KEY_BYTES, pattern=PREFIX_PATTERN)]
 
 
 class Query(BaseModel):
