@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EFFECTS = {
     "blobs": {"put", "create_multipart", "upload_part", "complete", "abort", "delete"},
-    "versions": {"delete", "delete_version", "forget_dead", "forget_tombstones"},
+    "versions": {"change_facts", "delete", "delete_version", "forget_dead", "forget_tombstones"},
     "uploads": {
         "admit",
         "renew",
@@ -66,6 +66,7 @@ READS = {
 TRANSACTIONS = {
     "uploads.commit",
     "uploads.commit_whole",
+    "versions.change_facts",
     "versions.delete",
     "versions.delete_version",
 }
