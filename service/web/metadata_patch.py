@@ -131,7 +131,7 @@ async def patch_metadata(request: web.Request) -> web.Response:
         body.patch(),
         parse_preconditions(request.headers),
     )
-    headers = {
+    headers: dict[str, str] = {
         hdrs.ETAG: format_etag(version.metadata_etag),
         hdrs.LAST_MODIFIED: format_http_date(version.modified_at),
     }

@@ -19,6 +19,7 @@ from service.protocol.names import decode_path, validate_bucket_name, validate_k
 from service.usecases.authorize import authorize
 from service.web import (
     buckets,
+    deletions,
     downloads,
     form,
     keys,
@@ -28,6 +29,7 @@ from service.web import (
     operations,
     reference,
     uploads,
+    versions,
 )
 from service.web.auth import authenticated
 from service.web.expect import later
@@ -42,7 +44,9 @@ _PATTERNS = {"{bucket}": "{bucket:[^/]+}", "{key}": "{key:(?s:.*)}", "{id}": "{i
 BUCKET = "/v1/buckets/{bucket}"
 OBJECTS = BUCKET + "/objects"
 OBJECT = OBJECTS + "/{key}"
+DELETIONS = BUCKET + "/deletions"
 METADATA = BUCKET + "/metadata/{key}"
+VERSIONS = BUCKET + "/versions/{key}"
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", operations.get_health, None),
@@ -61,8 +65,10 @@ ROUTES: tuple[Route, ...] = (
     Route("PUT", OBJECT, uploads.put_object, Scope.WRITE, bytes=True),
     Route("POST", OBJECTS, form.post_form, Scope.WRITE, bytes=True),
     Route("DELETE", OBJECT, uploads.delete_object, Scope.DELETE),
+    Route("POST", DELETIONS, deletions.post_deletions, Scope.DELETE),
     Route("GET", METADATA, metadata.get_metadata, Scope.READ),
     Route("PATCH", METADATA, metadata_patch.patch_metadata, Scope.WRITE),
+    Route("GET", VERSIONS, versions.get_versions, Scope.READ),
     Route("POST", "/v1/keys", keys.post_key, Scope.ADMIN),
     Route("GET", "/v1/keys", keys.get_keys, Scope.ADMIN),
     Route("DELETE", "/v1/keys/{id}", keys.delete_key, Scope.ADMIN),
