@@ -66,6 +66,8 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", OBJECTS, form.post_form, Scope.WRITE, bytes=True),
     Route("DELETE", OBJECT, uploads.delete_object, Scope.DELETE),
     Route("POST", DELETIONS, deletions.post_deletions, Scope.DELETE),
+    Route("GET", DELETIONS + "/{id}", deletions.get_deletion, Scope.DELETE),
+    Route("DELETE", DELETIONS + "/{id}", deletions.delete_deletion, Scope.DELETE),
     Route("GET", METADATA, metadata.get_metadata, Scope.READ),
     Route("PATCH", METADATA, metadata_patch.patch_metadata, Scope.WRITE),
     Route("GET", VERSIONS, versions.get_versions, Scope.READ),

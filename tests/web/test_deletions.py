@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 from typing import Any
@@ -11,10 +12,11 @@ import pytest
 from service.errors import StoreUnavailable
 from service.model.api_key import Scope
 from service.model.ids import DEFAULT_TENANT
-from tests.web.serving import Service
+from tests.web.serving import ROOT_KEY, Service
 from tests.web.test_listing import store
 
 DELETIONS = "/v1/buckets/films/deletions"
+AUTHORIZED = {"Authorization": f"Bearer {ROOT_KEY}"}
 JSON = {"Content-Type": "application/json"}
 
 
@@ -64,7 +66,7 @@ async def test_a_thousand_long_keys_fit_and_one_more_does_not(
 @pytest.mark.parametrize(
     ("sent", "field"),
     [
-        ({}, "keys"),
+        ({}, ""),
         ({"keys": []}, "keys"),
         ({"keys": "a"}, "keys"),
         ({"keys": ["a", {"$ne": None}]}, "keys.1"),
@@ -142,3 +144,59 @@ async def test_a_bucket_that_keeps_versions_gets_markers(service: Service) -> No
 async def test_no_bucket_is_a_404(service: Service) -> None:
     told = await delete(service, {"keys": ["a"]}, 404, path="/v1/buckets/none/deletions")
     assert told["code"] == "bucket_not_found"
+
+
+async def ended(service: Service, url: str) -> dict[str, Any]:
+    for _ in range(200):
+        async with service.session.get(url, headers=AUTHORIZED) as response:
+            assert response.status == 200
+            told: dict[str, Any] = await response.json()
+        if told["state"] != "running":
+            return told
+        await asyncio.sleep(0.01)
+    raise AssertionError(told)
+
+
+async def begin(service: Service, prefix: str, **kwargs: Any) -> str:
+    body = {"prefix": prefix}
+    async with service.fetch("POST", DELETIONS, json=body, **kwargs) as response:
+        told = await response.json()
+        assert response.status == 202, told
+        assert response.headers["Location"].endswith(f"{DELETIONS}/{told['id']}")
+        assert told["prefix"] == prefix
+        return response.headers["Location"]
+
+
+async def test_a_prefix_is_a_job_that_begins_at_once(service: Service, bucket: str) -> None:
+    for number in range(300):
+        await store(service, f"a/{number}")
+    await store(service, "b")
+    told = await ended(service, await begin(service, "a/"))
+    assert (told["state"], told["deleted"], told["failed"]) == ("done", 300, 0)
+    assert await left(service) == ["b"]
+    told = await ended(service, await begin(service, ""))
+    assert told["deleted"] == 1
+    assert await left(service) == []
+
+
+@pytest.mark.parametrize("sent", [{"prefix": "a", "keys": ["a"]}, {"prefix": None}, {"prefix": 1}])
+async def test_half_a_question_deletes_nothing(service: Service, bucket: str, sent: Any) -> None:
+    await store(service, "a")
+    await delete(service, sent, 400)
+    assert await left(service) == ["a"]
+
+
+async def test_a_job_is_for_those_who_may_delete_there(service: Service, bucket: str) -> None:
+    limited = await service.make_key(Scope.DELETE, prefixes=("mine/",))
+    await delete(service, {"prefix": ""}, 403, key=limited)
+    await delete(service, {"prefix": "min"}, 403, key=limited)
+    await ended(service, await begin(service, "mine/x", key=limited))
+    url = await begin(service, "yours/")
+    for method, status in (("GET", 403), ("DELETE", 403)):
+        async with service.fetch(method, url.removeprefix(service.url), key=limited) as response:
+            assert response.status == status
+    async with service.fetch("GET", DELETIONS + "/none") as response:
+        assert response.status == 404
+        assert (await response.json(content_type=None))["code"] == "job_not_found"
+    async with service.fetch("DELETE", url.removeprefix(service.url)) as response:
+        assert response.status == 204
