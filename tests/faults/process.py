@@ -59,7 +59,7 @@ READS = {
         "scan",
         "close",
     },
-    "versions": {"get_latest", "get", "current_seq", "scan", "has_content", "dead"},
+    "versions": {"get_latest", "get", "current_seq", "scan", "search", "has_content", "dead"},
     "uploads": {"get", "expired", "undoable_in", "due", "count"},
     "buckets": {"get", "list"},
 }

@@ -26,6 +26,7 @@ from service.model.upload import (
 )
 from service.model.version import ObjectFacts, Version
 from service.stores.mongo.driver import Document
+from service.stores.mongo.searchable import searchable
 
 
 def pairs_in(mapping: Mapping[str, Any]) -> list[Document]:
@@ -57,6 +58,11 @@ def facts_out(document: Document) -> ObjectFacts:
 
 
 def version_in(version: Version) -> Document:
+    """The document of a current or kept version, with what searches read by."""
+    return bare_version_in(version) | {"search": searchable(version)}
+
+
+def bare_version_in(version: Version) -> Document:
     marks: Document = {} if version.damaged_at is None else {"damaged_at": version.damaged_at}
     if version.changed_seq:
         marks["changed_seq"] = version.changed_seq

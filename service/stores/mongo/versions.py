@@ -15,6 +15,7 @@ from pymongo import ASCENDING, ReturnDocument
 from service.model.event import Event, EventType
 from service.model.ids import BucketId, EventId, TenantId, VersionId, new_id
 from service.model.preconditions import Preconditions
+from service.model.search import Found, Position, Sort, Wanted
 from service.model.version import Version
 from service.protocol.prefixes import successor
 from service.stores.mongo.clock import NOW, read_past
@@ -23,7 +24,9 @@ from service.stores.mongo.driver import Database, Document, Session
 from service.stores.mongo.errors import Guard
 from service.stores.mongo.events import event_in
 from service.stores.mongo.latest_reads import LatestReads, latest_of
+from service.stores.mongo.search import MongoReader
 from service.stores.mongo.transactions import Transactions
+from service.stores.search_plan import run
 
 OBJECT, TOMBSTONE = "object", "tombstone"
 
@@ -87,9 +90,25 @@ class MongoVersionIndex:
             "key": bounds,
         }
         with self._guard.reading():
-            cursor = self._versions.find(page, sort=[("key", ASCENDING)], limit=limit)
+            cursor = self._versions.find(
+                page, {"search": False}, sort=[("key", ASCENDING)], limit=limit
+            )
             found = await cursor.to_list(limit)
         return [version_out(document) for document in found]
+
+    async def search(
+        self,
+        tenant: TenantId,
+        bucket: BucketId,
+        wanted: Wanted,
+        sort: Sort,
+        *,
+        after: Position | None,
+        limit: int,
+        max_examined: int,
+    ) -> Found:
+        reader = MongoReader(self._versions, self._guard, tenant, bucket, wanted, sort)
+        return await run(reader, wanted, sort, after=after, limit=limit, max_examined=max_examined)
 
     async def delete(
         self,
