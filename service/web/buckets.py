@@ -7,14 +7,26 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import Field, StringConstraints
 
+from service.errors import (
+    BucketDeleting,
+    BucketExists,
+    BucketNotEmpty,
+    BucketNotFound,
+    Conflict,
+    InvalidCursor,
+    PreconditionFailed,
+)
 from service.model.bucket import Bucket, BucketSettings, Delivery
 from service.protocol.conditionals import format_etag, parse_preconditions
 from service.usecases.create_bucket import create_bucket
 from service.usecases.delete_bucket import delete_bucket
 from service.usecases.read_buckets import get_bucket, list_buckets
 from service.usecases.update_bucket import update_bucket
+from service.web.describe import Json, Reply, describe
+from service.web.fields import ETAG, IF_MATCH, LINK, LOCATION
 from service.web.json import Answer, Body, Timestamp, answer, read_body
-from service.web.pages import next_of, read_after, read_limit
+from service.web.pages import next_of, read_after
+from service.web.query import PageQuery, query_of
 from service.web.state import PRINCIPAL, TARGET, runtime_of
 from service.web.urls import absolute_url
 
@@ -59,6 +71,15 @@ class BucketPage(Answer):
     next: str | None
 
 
+@describe(
+    "Make a bucket.",
+    body=Json(BucketBody, optional=True),
+    answers={
+        201: Reply(BucketAnswer, ETAG, LOCATION),
+        200: Reply(BucketAnswer, ETAG, LOCATION, says="It was there with these very settings."),
+    },
+    problems=(BucketExists, BucketDeleting, Conflict),
+)
 async def put_bucket(request: web.Request) -> web.Response:
     """201; 200 where it is there with these very settings."""
     body = await read_body(request, BucketBody, optional=True)
@@ -71,6 +92,11 @@ async def put_bucket(request: web.Request) -> web.Response:
     return _told(bucket, 201 if created else 200, location)
 
 
+@describe(
+    "A bucket and its settings.",
+    answers={200: Reply(BucketAnswer, ETAG)},
+    problems=(BucketNotFound,),
+)
 async def get_one_bucket(request: web.Request) -> web.Response:
     bucket = await get_bucket(
         runtime_of(request), request[PRINCIPAL].tenant, request[TARGET].bucket
@@ -78,17 +104,31 @@ async def get_one_bucket(request: web.Request) -> web.Response:
     return _told(bucket)
 
 
+@describe(
+    "Buckets that the key may see, by pages.",
+    query=PageQuery,
+    answers={200: Reply(BucketPage, LINK)},
+    problems=(InvalidCursor,),
+)
 async def get_buckets(request: web.Request) -> web.Response:
+    query = query_of(request, PageQuery)
     found, last = await list_buckets(
         runtime_of(request),
         request[PRINCIPAL],
-        after=read_after(request, LISTING),
-        limit=read_limit(request),
+        after=read_after(query.cursor, LISTING),
+        limit=query.limit,
     )
     cursor, headers = next_of(request, LISTING, last)
     return answer(BucketPage(items=tuple(map(_shown, found)), next=cursor), headers=headers)
 
 
+@describe(
+    "Change the settings of a bucket.",
+    headers=IF_MATCH,
+    body=Json(BucketBody, merge_patch=True),
+    answers={200: Reply(BucketAnswer, ETAG)},
+    problems=(BucketNotFound, BucketDeleting, Conflict, PreconditionFailed),
+)
 async def patch_bucket(request: web.Request) -> web.Response:
     body = await read_body(request, BucketBody)
     bucket = await update_bucket(
@@ -101,6 +141,11 @@ async def patch_bucket(request: web.Request) -> web.Response:
     return _told(bucket)
 
 
+@describe(
+    "Delete a bucket that is empty.",
+    answers={204: Reply()},
+    problems=(BucketNotFound, BucketNotEmpty, BucketDeleting, Conflict),
+)
 async def delete_one_bucket(request: web.Request) -> web.Response:
     await delete_bucket(runtime_of(request), request[PRINCIPAL].tenant, request[TARGET].bucket)
     return web.Response(status=204)

@@ -30,7 +30,7 @@ from multipart import (
     parse_options_header,
 )
 
-from service.errors import Invalid, MediagateError, TooLarge, UnsupportedMedia
+from service.errors import Invalid, InvalidKey, MediagateError, TooLarge, UnsupportedMedia
 from service.model.api_key import Scope
 from service.protocol.conditionals import parse_preconditions
 from service.protocol.content_disposition import parse_filename
@@ -39,9 +39,12 @@ from service.protocol.names import validate_key, validate_prefix
 from service.usecases.authorize import authorize
 from service.usecases.put_object import PutRequest, PutResult, put_object
 from service.web.body import RequestBody
+from service.web.describe import Form as FormBody
+from service.web.describe import Reply, describe
+from service.web.fields import IDEMPOTENCY, WANTED_DIGESTS, WRITE_CONDITIONS
 from service.web.json import Answer, answer
 from service.web.state import PRINCIPAL, TARGET, runtime_of
-from service.web.uploads import facts_of, idempotency_of, named_file
+from service.web.uploads import WRITE_PROBLEMS, facts_of, idempotency_of, named_file
 from service.web.version_answer import VersionAnswer, shown
 
 _FORWARDED = ("cache-control", "content-language", "x-tags")
@@ -58,6 +61,24 @@ class FormAnswer(Answer):
     items: list[VersionAnswer]
 
 
+@describe(
+    "Upload files as a browser's form.",
+    headers=(*WRITE_CONDITIONS, *WANTED_DIGESTS, *IDEMPOTENCY),
+    body=FormBody(
+        {
+            "key": "The whole key of the next file.",
+            "prefix": "Put before the name of each file that has no key.",
+            "cache-control": "As the header field of a PUT.",
+            "content-language": "As the header field of a PUT.",
+            "x-tags": "As the header field of a PUT.",
+        }
+    ),
+    answers={
+        201: Reply(FormAnswer, says="At least one name is new."),
+        200: Reply(FormAnswer, says="All names were there: overwritten."),
+    },
+    problems=(*WRITE_PROBLEMS, InvalidKey),
+)
 async def post_form(request: web.Request) -> web.Response:
     """201 where at least one name is new, else 200."""
     for name in _DIGESTS:

@@ -8,13 +8,16 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from service.errors import Invalid
+from service.errors import Invalid, InvalidCursor, KeyNotFound
 from service.model.api_key import ApiKey, Scope
 from service.model.ids import KeyId
 from service.protocol.names import validate_bucket_name, validate_prefix
 from service.usecases.keys import NewKey, create_key, list_keys, revoke_key
+from service.web.describe import Json, Reply, describe
+from service.web.fields import LINK, LOCATION
 from service.web.json import Answer, Body, Timestamp, answer, read_body
-from service.web.pages import next_of, read_after, read_limit
+from service.web.pages import next_of, read_after
+from service.web.query import PageQuery, query_of
 from service.web.state import AUTHENTICATOR, PRINCIPAL, TARGET, runtime_of
 from service.web.urls import absolute_url
 
@@ -57,6 +60,11 @@ class KeyPage(Answer):
     next: str | None
 
 
+@describe(
+    "Make an API key.",
+    body=Json(KeyBody),
+    answers={201: Reply(NewKeyAnswer, LOCATION)},
+)
 async def post_key(request: web.Request) -> web.Response:
     body = await read_body(request, KeyBody)
     wanted = NewKey(
@@ -82,17 +90,25 @@ def _in_utc(moment: datetime) -> datetime:
         raise Invalid("expires_at is not within the years 1 to 9999", field="expires_at") from error
 
 
+@describe(
+    "API keys, by pages.",
+    query=PageQuery,
+    answers={200: Reply(KeyPage, LINK)},
+    problems=(InvalidCursor,),
+)
 async def get_keys(request: web.Request) -> web.Response:
+    query = query_of(request, PageQuery)
     found, last = await list_keys(
         runtime_of(request),
         request[PRINCIPAL].tenant,
-        after=read_after(request, LISTING),
-        limit=read_limit(request),
+        after=read_after(query.cursor, LISTING),
+        limit=query.limit,
     )
     cursor, headers = next_of(request, LISTING, last)
     return answer(KeyPage(items=tuple(map(_shown, found)), next=cursor), headers=headers)
 
 
+@describe("Revoke an API key.", answers={204: Reply()}, problems=(KeyNotFound,))
 async def delete_key(request: web.Request) -> web.Response:
     """Revoke; refused by this process from the moment of the answer."""
     key = KeyId(request[TARGET].id)

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from aiohttp import web
+from pydantic import Field
 
-from service.errors import Invalid, InvalidKey
+from service.errors import BucketNotFound, Invalid, InvalidCursor, InvalidKey
 from service.model.page import ListQuery
 from service.protocol.link_header import format_link
-from service.protocol.names import decode_path, validate_prefix
+from service.protocol.names import validate_prefix
 from service.usecases.list_objects import list_objects
+from service.web.describe import Reply, describe
+from service.web.fields import LINK
 from service.web.json import Answer, answer
-from service.web.pages import read_limit
+from service.web.query import PageQuery, query_of
 from service.web.state import PRINCIPAL, TARGET, runtime_of
 from service.web.urls import next_page_url
 from service.web.version_answer import VersionAnswer, shown
 
-_KNOWN = frozenset(("prefix", "delimiter", "limit", "cursor"))
+
+class ObjectsQuery(PageQuery):
+    prefix: str = Field("", description="Only keys that start with it.")
+    delimiter: str = Field("", description="Keys that have it behind the prefix are told once.")
 
 
 class ObjectPage(Answer):
@@ -24,11 +30,17 @@ class ObjectPage(Answer):
     next: str | None
 
 
+@describe(
+    "Objects by pages.",
+    query=ObjectsQuery,
+    answers={200: Reply(ObjectPage, LINK)},
+    problems=(BucketNotFound, InvalidCursor),
+)
 async def get_objects(request: web.Request) -> web.Response:
     """A page; it may be short, even empty, while `next` goes on."""
     bucket = request[TARGET].bucket
     page = await list_objects(
-        runtime_of(request), request[PRINCIPAL].tenant, bucket, read_query(request)
+        runtime_of(request), request[PRINCIPAL].tenant, bucket, _wanted(request)
     )
     headers = {}
     if page.next_cursor is not None:
@@ -41,16 +53,11 @@ async def get_objects(request: web.Request) -> web.Response:
     return answer(body, headers=headers)
 
 
-def read_query(request: web.Request) -> ListQuery:
-    """Raises Invalid: a filter that is not understood would list what nobody asked for."""
-    for name in request.query:
-        if name not in _KNOWN or len(request.query.getall(name)) > 1:
-            raise Invalid("an unknown or repeated query parameter", parameter=name)
+def _wanted(request: web.Request) -> ListQuery:
+    """Raises Invalid."""
+    query = query_of(request, ObjectsQuery)
     try:
-        # The framework leaves broken escapes as they are, which would name another prefix.
-        decode_path(request.rel_url.raw_query_string)
-        prefix = validate_prefix(request.query.get("prefix", ""))
-        delimiter = validate_prefix(request.query.get("delimiter", ""))
+        prefix, delimiter = validate_prefix(query.prefix), validate_prefix(query.delimiter)
     except InvalidKey as error:
         raise Invalid(error.detail) from error
-    return ListQuery(prefix, delimiter or None, read_limit(request), request.query.get("cursor"))
+    return ListQuery(prefix, delimiter or None, query.limit, query.cursor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from aiohttp import hdrs, web
 
+from service.errors import BucketNotFound, ObjectNotFound, PreconditionFailed
 from service.protocol.conditionals import (
     ReadOutcome,
     evaluate_read,
@@ -13,12 +14,25 @@ from service.protocol.conditionals import (
 from service.protocol.http_dates import format_http_date
 from service.usecases.get_object import find_version
 from service.web.delivery import precondition_failed
-from service.web.downloads import named_version
+from service.web.describe import Reply, describe
+from service.web.downloads import VersionQuery, named_version
+from service.web.fields import CACHE_CONTROL, ETAG, LAST_MODIFIED, READ_CONDITIONS
 from service.web.json import answer
+from service.web.query import query_of
 from service.web.state import PRINCIPAL, TARGET, runtime_of
-from service.web.version_answer import shown
+from service.web.version_answer import VersionAnswer, shown
 
 
+@describe(
+    "The facts of an object.",
+    query=VersionQuery,
+    headers=READ_CONDITIONS,
+    answers={
+        200: Reply(VersionAnswer, ETAG, CACHE_CONTROL, LAST_MODIFIED),
+        304: Reply(None, ETAG, CACHE_CONTROL, says="What the client has is still good."),
+    },
+    problems=(BucketNotFound, ObjectNotFound, PreconditionFailed),
+)
 async def get_metadata(request: web.Request) -> web.Response:
     """Its entity tag changes with the content and with every change of the facts."""
     target = request[TARGET]
@@ -27,7 +41,7 @@ async def get_metadata(request: web.Request) -> web.Response:
         request[PRINCIPAL].tenant,
         target.bucket,
         target.key,
-        named_version(request),
+        named_version(query_of(request, VersionQuery)),
     )
     headers: dict[str, str] = {
         hdrs.ETAG: format_etag(version.metadata_etag),

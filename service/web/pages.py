@@ -4,25 +4,13 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from service.errors import Invalid
 from service.protocol.cursors import decode_cursor, encode_cursor
 from service.protocol.link_header import format_link
 from service.web.urls import next_page_url
 
-DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
 
-
-def read_limit(request: web.Request) -> int:
-    """Raises Invalid."""
-    text = request.query.get("limit", str(DEFAULT_LIMIT))
-    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 1 <= int(text) <= MAX_LIMIT):
-        raise Invalid(f"limit must be a number from 1 to {MAX_LIMIT}", field="limit")
-    return int(text)
-
-
-def read_after(request: web.Request, listing: str) -> str:
+def read_after(cursor: str | None, listing: str) -> str:
     """The position that the cursor names, "" at the beginning. Raises InvalidCursor."""
-    cursor = request.query.get("cursor")
     return decode_cursor(cursor, [listing], length=1)[0] if cursor else ""
 
 

@@ -20,16 +20,20 @@ from service.protocol.names import decode_path, validate_bucket_name, validate_k
 from service.usecases.authorize import authorize
 from service.web import buckets, downloads, form, keys, listing, metadata, operations, uploads
 from service.web.auth import authenticated
+from service.web.describe import Operation
 from service.web.expect import later
 from service.web.middleware import Handler
-from service.web.state import TARGET, Target, runtime_of
+from service.web.query import read_query
+from service.web.state import QUERY, TARGET, Target, runtime_of
 
 _PATTERNS = {"{bucket}": "{bucket:[^/]+}", "{key}": "{key:(?s:.*)}", "{id}": "{id:[^/]+}"}
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """path: a template; `{key}` takes all the rest of a path, slashes included.
+    """handler: an Operation (`describe`), which says the rest for the guard and the document.
+
+    path: a template; `{key}` takes all the rest of a path, slashes included.
 
     scope: None opens the route to everybody. prefix: the query parameter that says which keys a
     listing is about. bytes: whether it reads or writes blobs (a HEAD never does); every row with a
@@ -42,6 +46,11 @@ class Route:
     scope: Scope | None
     prefix: str | None = None
     bytes: bool = False
+
+    @property
+    def operation(self) -> Operation | None:
+        """None for a bare handler: guarded all the same, but in no document."""
+        return self.handler if isinstance(self.handler, Operation) else None
 
 
 BUCKET = "/v1/buckets/{bucket}"
@@ -75,13 +84,18 @@ def add_routes(app: web.Application, routes: Iterable[Route]) -> None:
         path = route.path
         for name, pattern in _PATTERNS.items():
             path = path.replace(name, pattern)
-        endpoint = _guarded(route) if route.scope else route.handler
+        endpoint = _guarded(route) if route.scope else _open(route)
         for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
             app.router.add_route(method, path, endpoint, expect_handler=later)
 
 
+def _open(route: Route) -> Handler:
+    """The framework wants to see a coroutine function."""
+    return route.operation.handler if route.operation else route.handler
+
+
 def _guarded(route: Route) -> Handler:
-    scope = route.scope
+    scope, operation = route.scope, route.operation
     assert scope is not None
 
     async def endpoint(request: web.Request) -> web.StreamResponse:
@@ -97,6 +111,8 @@ def _guarded(route: Route) -> Handler:
             prefix=prefix,
         )
         request[TARGET] = target
+        if operation is not None and operation.query is not None:
+            request[QUERY] = read_query(request, operation.query)
         return await route.handler(request)
 
     return endpoint

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from aiohttp import web
+from pydantic import BaseModel
 
 from service.model.api_key import Principal
 from service.usecases.authenticate import Authenticator
@@ -31,6 +32,8 @@ READINESS = web.AppKey("readiness", Readiness)
 REQUEST_ID = web.RequestKey("request_id", str)
 PRINCIPAL = web.RequestKey("principal", Principal)
 TARGET = web.RequestKey("target", Target)
+QUERY = web.RequestKey("query", BaseModel)
+"""As the route's model has it; read it with `query.query_of`."""
 STARTED = web.RequestKey("started", bool)
 """Set once the head of a response was sent: no problem can be told any more."""
 

@@ -8,7 +8,20 @@ from dataclasses import replace
 from aiohttp import hdrs, web
 from multidict import MultiMapping
 
-from service.errors import Invalid
+from service.errors import (
+    BucketDeleting,
+    BucketNotFound,
+    DigestMismatch,
+    Fenced,
+    IdempotencyMismatch,
+    Invalid,
+    OutcomeUnknown,
+    PreconditionFailed,
+    RequestInProgress,
+    StoreFull,
+    TooLarge,
+    UnsupportedMedia,
+)
 from service.model.upload import Idempotency
 from service.model.version import ObjectFacts
 from service.protocol.conditionals import format_etag, parse_preconditions
@@ -22,11 +35,24 @@ from service.usecases.delete_object import delete_object as delete
 from service.usecases.put_object import PutRequest, PutResult
 from service.usecases.put_object import put_object as put
 from service.web.body import RequestBody
-from service.web.downloads import named_version
+from service.web.describe import Raw, Reply, describe
+from service.web.downloads import VersionQuery, named_version
+from service.web.fields import (
+    DIGESTS,
+    ETAG,
+    FACTS,
+    IDEMPOTENCY,
+    LOCATION,
+    REPR_DIGEST,
+    WANTED_DIGESTS,
+    WRITE_CONDITIONS,
+)
+from service.web.fields import REPLAYED as IDEMPOTENCY_REPLAYED
 from service.web.json import answer
+from service.web.query import query_of
 from service.web.state import PRINCIPAL, TARGET, runtime_of
 from service.web.urls import absolute_url, object_path
-from service.web.version_answer import shown
+from service.web.version_answer import VersionAnswer, shown
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
@@ -44,7 +70,35 @@ _NAMES_THE_CONTENT = _OF_THE_WHOLE_BODY | {
     "x-tags",
 }
 
+WRITE_PROBLEMS = (
+    BucketNotFound,
+    BucketDeleting,
+    DigestMismatch,
+    Fenced,
+    IdempotencyMismatch,
+    OutcomeUnknown,
+    PreconditionFailed,
+    RequestInProgress,
+    StoreFull,
+    TooLarge,
+    UnsupportedMedia,
+)
+"""What whatever commits a version may fail by."""
+_WRITTEN = (LOCATION, ETAG, REPR_DIGEST, IDEMPOTENCY_REPLAYED)
+WRITTEN = {
+    201: Reply(VersionAnswer, *_WRITTEN, says="A new name."),
+    200: Reply(VersionAnswer, *_WRITTEN, says="A name that was there: overwritten."),
+}
+"""How `told` answers."""
 
+
+@describe(
+    "Upload an object.",
+    headers=(*FACTS, *WRITE_CONDITIONS, *DIGESTS, *WANTED_DIGESTS, *IDEMPOTENCY),
+    body=Raw(),
+    answers=WRITTEN,
+    problems=WRITE_PROBLEMS,
+)
 async def put_object(request: web.Request) -> web.Response:
     """201 for a new name, 200 for one that was overwritten, with the version that was made."""
     runtime, target = runtime_of(request), request[TARGET]
@@ -64,6 +118,13 @@ async def put_object(request: web.Request) -> web.Response:
     return told(request, await put(runtime, wanted, RequestBody(request)))
 
 
+@describe(
+    "Delete an object.",
+    query=VersionQuery,
+    headers=WRITE_CONDITIONS,
+    answers={204: Reply()},
+    problems=(BucketNotFound, BucketDeleting, OutcomeUnknown, PreconditionFailed),
+)
 async def delete_object(request: web.Request) -> web.Response:
     """204 whether there was something to delete or not."""
     target = request[TARGET]
@@ -73,7 +134,7 @@ async def delete_object(request: web.Request) -> web.Response:
         target.bucket,
         target.key,
         parse_preconditions(request.headers),
-        named_version(request),
+        named_version(query_of(request, VersionQuery)),
     )
     return web.Response(status=204)
 

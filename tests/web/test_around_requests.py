@@ -43,7 +43,7 @@ async def test_a_request_id_that_could_do_harm_is_replaced(service: Service, giv
 
 async def test_secrets_and_names_stay_out_of_the_log(service: Service) -> None:
     with capture_logs() as logs:
-        async with service.fetch("GET", "/v1/buckets/secret-name?cursor=x") as response:
+        async with service.fetch("GET", "/v1/buckets/secret-name/objects?prefix=x") as response:
             assert response.status == 404
     assert "secret-name" not in str(logs)
     assert "mg_root" not in str(logs)

@@ -1,0 +1,92 @@
+"""Query parameters: one pydantic model a route, which the guard reads and the API document shows.
+
+A parameter that is unknown, repeated or out of its bounds is refused by name, so nothing that was
+asked for is ever left out in silence. Values come as text: `Number` and `Flag` say how it is read.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from service.errors import Invalid, InvalidKey
+from service.protocol.names import decode_path
+from service.web.state import QUERY
+
+
+def _digits(text: str) -> int:
+    """ASCII digits only: Python would read signs, blanks, underscores and other scripts too."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 19):
+        raise ValueError("not a number of decimal digits")
+    return int(text)
+
+
+def _flag(text: str) -> bool:
+    if text not in ("true", "false"):
+        raise ValueError("neither true nor false")
+    return text == "true"
+
+
+Number = Annotated[int, BeforeValidator(_digits)]
+Flag = Annotated[bool, BeforeValidator(_flag)]
+DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
+
+
+class Query(BaseModel):
+    """Base of all of them; each field needs a description.
+
+    families: prefix of parameters (`tag.`) -> the field, a `dict[str, str]`, that gathers them by
+    what stands behind the prefix.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    families: ClassVar[dict[str, str]] = {}
+
+
+class PageQuery(Query):
+    limit: Annotated[Number, Field(ge=1, le=MAX_LIMIT)] = Field(
+        DEFAULT_LIMIT, description="At most so many entries."
+    )
+    cursor: str | None = Field(None, description="`next` of the page before.")
+
+
+Q = TypeVar("Q", bound=Query)
+
+
+def read_query(request: web.Request, model: type[Q]) -> Q:
+    """Raises Invalid, with the parameter's name where one is at fault."""
+    try:
+        # The framework leaves broken escapes as they are, which would name something else.
+        decode_path(request.rel_url.raw_query_string)
+    except InvalidKey as error:
+        raise Invalid(error.detail) from error
+    given: dict[str, Any] = {}
+    for name in request.query:
+        if len(request.query.getall(name)) > 1:
+            raise Invalid(f"the query parameter {name!r} is repeated", parameter=name)
+        _place(given, model, name, request.query[name])
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        item = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        name = ".".join(str(step) for step in item["loc"])
+        raise Invalid(f"query parameter `{name}`: {item['msg']}", parameter=name) from error
+
+
+def _place(given: dict[str, Any], model: type[Query], name: str, value: str) -> None:
+    for prefix, field in model.families.items():
+        if name.startswith(prefix) and len(name) > len(prefix):
+            given.setdefault(field, {})[name.removeprefix(prefix)] = value
+            return
+    if name not in model.model_fields or name in model.families.values():
+        raise Invalid(f"there is no query parameter {name!r} here", parameter=name)
+    given[name] = value
+
+
+def query_of(request: web.Request, model: type[Q]) -> Q:
+    """What the guard read; `model` is the one that the route is described with."""
+    query = request[QUERY]
+    assert isinstance(query, model), f"the route is not described with {model.__name__}"
+    return query
