@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from service.model.version import Version
@@ -47,6 +47,16 @@ class Sort:
 
     order: Order = Order.KEY
     descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    """limit: 1..1000 objects. cursor: from the page before."""
+
+    wanted: Wanted = field(default_factory=Wanted)
+    sort: Sort = field(default_factory=Sort)
+    limit: int = 100
+    cursor: str | None = None
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -64,8 +64,9 @@ def metadata_term(name: str, value: str) -> Term:
 
 
 def word_terms(query: str) -> list[Term]:
-    """What the words of a query ask for; none where it has no letter and no digit."""
-    return [Term(f"w:{word}", whole=False) for word in dict.fromkeys(query_words(query))]
+    """What the words of a query ask for; without a letter or a digit, for what nothing has."""
+    words = dict.fromkeys(query_words(query))
+    return [Term(f"w:{word}", whole=False) for word in words] or [Term("w:")]
 
 
 def _bounded(term: str) -> str:

@@ -29,6 +29,8 @@ from service.model.version import Version
 
 Drive = Term | Order
 """A condition that an index serves: a term, or the range that is wanted of a number or the key."""
+MOST_COUNTED = 8
+"""Drives that a page counts: more conditions than these are unlikely to hold the rarest."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -141,7 +143,7 @@ class _Search:
     async def _count(self, up_to: int) -> dict[Drive, int]:
         """One past the bound is counted, to tell that there are more; the smallest bounds all."""
         counts: dict[Drive, int] = {}
-        for drive in self.drives:
+        for drive in sorted(self.drives, key=_promise)[:MOST_COUNTED]:
             most = min([up_to, *counts.values()])
             counts[drive] = await self.reader.count(drive, most + 1)
             if counts[drive] == 0:
@@ -171,3 +173,10 @@ def _rarest(counts: dict[Drive, int], most: int) -> Drive | None:
     """The drive that names the fewest entries, where these are not more than `most`."""
     drive = min(counts, key=lambda each: counts[each])
     return drive if counts[drive] <= most else None
+
+
+def _promise(drive: Drive) -> tuple[bool, int]:
+    """Sorts first what is likely to be rare: whole terms, the longest words, ranges."""
+    if isinstance(drive, Term):
+        return not drive.whole, -len(drive.text)
+    return True, 0
