@@ -36,7 +36,9 @@ from service.web.body import close_unread
 from service.web.cors import allow_origin, answer_preflight
 from service.web.json import MAX_BODY_BYTES
 from service.web.middleware import observe, stamp, tell_problems
-from service.web.routes import ROUTES, Route, add_routes
+from service.web.reference import REFERENCE, Reference
+from service.web.route import Route
+from service.web.routes import ROUTES, add_routes
 from service.web.state import AUTHENTICATOR, READINESS, RUNTIME
 from service.workers.auditor import run_auditor
 from service.workers.publisher import run_publisher
@@ -110,7 +112,9 @@ def build_app(
     app.on_response_prepare.append(stamp)
     app.on_response_prepare.append(allow_origin)
     app.on_response_prepare.append(close_unread)
-    add_routes(app, routes)
+    table = tuple(routes)
+    add_routes(app, table)
+    app[REFERENCE] = Reference(table, settings.http.public_url)
 
     async def stores(app: web.Application) -> AsyncIterator[None]:
         async with opener(settings) as runtime:

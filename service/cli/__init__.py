@@ -2,10 +2,10 @@
 
 One module per family of commands, each with a `typer` app of its own that is merged here:
 `serving` (serve, sweep, health), `auditing` (audit, scrub), `backups` (backup, rebuild),
-`stacks` (dev, stack),
-`administration` (init, migrate, config), `keys` (key create, ls, revoke), `transfers` (put, get),
-`objects` (ls, stat, rm). Whatever is slow to import is imported inside the commands, so that
-`--help` and the small ones are quick. The top layer: it may import everything.
+`stacks` (dev, stack), `administration` (init, migrate, config, openapi),
+`keys` (key create, ls, revoke), `transfers` (put, get), `objects` (ls, stat, rm). Whatever is slow
+to import is imported inside the commands, so that `--help` and the small ones are quick. The top
+layer: it may import everything.
 """
 
 from __future__ import annotations

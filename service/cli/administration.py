@@ -105,6 +105,16 @@ def config(
         raise typer.Exit(FAILED)
 
 
+@app.command()
+def openapi(env_file: EnvFile = None) -> None:
+    """Print the API as an OpenAPI 3.1 document, as `/openapi.json` serves it."""
+    from service.web.reference import Reference
+    from service.web.routes import ROUTES
+
+    settings = load_settings(env_file)
+    typer.echo(Reference(ROUTES, settings.http.public_url).document.body.decode())
+
+
 async def _check(settings: Settings) -> StoreAbilities:
     from service.app import open_runtime
 

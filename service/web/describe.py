@@ -89,7 +89,7 @@ class Operation:
     summary: str
     query: type[Query] | None
     headers: tuple[HeaderField, ...]
-    body: Body | tuple[Body, ...]
+    bodies: tuple[Body, ...]
     answers: Mapping[int, Reply]
     problems: tuple[type[MediagateError], ...]
 
@@ -99,10 +99,6 @@ class Operation:
     @property
     def name(self) -> str:
         return str(getattr(self.handler, "__name__", ""))
-
-    @property
-    def detail(self) -> str:
-        return self.handler.__doc__ or ""
 
 
 def describe(
@@ -116,7 +112,9 @@ def describe(
 ) -> Callable[[Handler], Operation]:
     """summary: one sentence. body: several where the same route takes one or the other."""
 
+    bodies = body if isinstance(body, tuple) else (body,)
+
     def described(handler: Handler) -> Operation:
-        return Operation(handler, summary, query, headers, body, answers, problems)
+        return Operation(handler, summary, query, headers, bodies, answers, problems)
 
     return described

@@ -14,8 +14,18 @@ class HeaderField:
     pattern: str | None = None
     always: bool = False
 
+    @property
+    def example_name(self) -> str:
+        """The document has no names with a part left open: one of them stands for all."""
+        return self.name.replace("*", "Title")
+
+    @property
+    def schema(self) -> dict[str, str]:
+        return {"type": "string", **({"pattern": self.pattern} if self.pattern else {})}
+
 
 IF_MATCH = (HeaderField("If-Match", "Only where the entity tag is one of these, or `*`."),)
+IF_NONE_MATCH = (HeaderField("If-None-Match", "304 where the entity tag is one of these."),)
 WRITE_CONDITIONS = (
     *IF_MATCH,
     HeaderField("If-None-Match", "`*`: only where there is nothing of this name yet."),
@@ -23,7 +33,7 @@ WRITE_CONDITIONS = (
 )
 READ_CONDITIONS = (
     *IF_MATCH,
-    HeaderField("If-None-Match", "304 where the entity tag is one of these."),
+    *IF_NONE_MATCH,
     HeaderField("If-Modified-Since", "304 where it was not changed after this HTTP date."),
     HeaderField("If-Unmodified-Since", "Only where it was not changed after this HTTP date."),
 )

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError
+from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
 
 from service.errors import Invalid, SlowClient, UnsupportedMedia
 from service.web.expect import send_continue
@@ -39,7 +39,11 @@ def timestamp(moment: datetime) -> str:
     return f"{utc.isoformat(timespec='milliseconds')}Z"
 
 
-Timestamp = Annotated[datetime, PlainSerializer(timestamp, return_type=str)]
+Timestamp = Annotated[
+    datetime,
+    PlainSerializer(timestamp, return_type=str),
+    WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
+]
 B = TypeVar("B", bound=Body)
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from aiohttp import web
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from service.errors import Invalid, InvalidCursor, KeyNotFound
+from service.errors import Invalid, InvalidBucketName, InvalidCursor, InvalidKey, KeyNotFound
 from service.model.api_key import ApiKey, Scope
 from service.model.ids import KeyId
 from service.protocol.names import validate_bucket_name, validate_prefix
@@ -64,6 +64,7 @@ class KeyPage(Answer):
     "Make an API key.",
     body=Json(KeyBody),
     answers={201: Reply(NewKeyAnswer, LOCATION)},
+    problems=(InvalidBucketName, InvalidKey),
 )
 async def post_key(request: web.Request) -> web.Response:
     body = await read_body(request, KeyBody)

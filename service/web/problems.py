@@ -61,14 +61,16 @@ def problem_of(error: BaseException) -> Problem:
         return _of_framework(error)
     if isinstance(error, web.RequestPayloadError):
         error = errors.IncompleteBody("the request body broke off or is broken")
-    status = 500
-    if isinstance(error, MediagateError):
-        status = next((STATUSES[kind] for kind in type(error).__mro__ if kind in STATUSES), 500)
+    status = status_of(type(error))
     if status == 500 or not isinstance(error, MediagateError):
         return Problem(500, MediagateError.code, MediagateError.title, _GENERIC_DETAIL)
     return Problem(
         status, error.code, error.title, error.detail, error.extras, _headers(error, status)
     )
+
+
+def status_of(kind: type[BaseException]) -> int:
+    return next((STATUSES[base] for base in kind.__mro__ if base in STATUSES), 500)
 
 
 def problem_response(problem: Problem, request_id: str) -> web.Response:

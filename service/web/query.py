@@ -1,36 +1,42 @@
 """Query parameters: one pydantic model a route, which the guard reads and the API document shows.
 
 A parameter that is unknown, repeated or out of its bounds is refused by name, so nothing that was
-asked for is ever left out in silence. Values come as text: `Number` and `Flag` say how it is read.
+asked for is ever left out in silence. Values come as text, of which a number, a truth value or a
+time has one spelling here: pydantic alone would read `１_０`, `yes` and seconds since 1970 too.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar, TypeVar
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any, ClassVar, TypeVar, get_args
 
 from aiohttp import web
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from service.errors import Invalid, InvalidKey
 from service.protocol.names import decode_path
 from service.web.state import QUERY
 
-
-def _digits(text: str) -> int:
-    """ASCII digits only: Python would read signs, blanks, underscores and other scripts too."""
-    if not (text.isascii() and text.isdigit() and len(text) <= 19):
-        raise ValueError("not a number of decimal digits")
-    return int(text)
-
-
-def _flag(text: str) -> bool:
-    if text not in ("true", "false"):
-        raise ValueError("neither true nor false")
-    return text == "true"
-
-
-Number = Annotated[int, BeforeValidator(_digits)]
-Flag = Annotated[bool, BeforeValidator(_flag)]
+_SPELLINGS: dict[type, tuple[re.Pattern[str], str]] = {
+    int: (re.compile(r"[0-9]{1,19}"), "is a number in decimal digits"),
+    bool: (re.compile(r"true|false"), "is true or false"),
+    datetime: (
+        re.compile(
+            r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?"
+            r"([Zz]|[+-][0-9]{2}:[0-9]{2})"
+        ),
+        "is a time such as 2026-01-02T03:04:05Z (RFC 3339)",
+    ),
+}
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
 
 
@@ -44,11 +50,25 @@ class Query(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     families: ClassVar[dict[str, str]] = {}
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _spelled(cls, value: Any, info: ValidationInfo) -> Any:
+        kinds = set(_types_in(cls.model_fields[info.field_name or ""].annotation))
+        for kind, (spelling, says) in _SPELLINGS.items():
+            if kind in kinds and isinstance(value, str) and not spelling.fullmatch(value):
+                raise ValueError(says)
+        return value
+
+
+def _types_in(annotation: Any) -> Iterator[Any]:
+    """`Annotated[int, …] | None` -> int, NoneType among others."""
+    yield annotation
+    for part in get_args(annotation):
+        yield from _types_in(part)
+
 
 class PageQuery(Query):
-    limit: Annotated[Number, Field(ge=1, le=MAX_LIMIT)] = Field(
-        DEFAULT_LIMIT, description="At most so many entries."
-    )
+    limit: int = Field(DEFAULT_LIMIT, ge=1, le=MAX_LIMIT, description="At most so many entries.")
     cursor: str | None = Field(None, description="`next` of the page before.")
 
 

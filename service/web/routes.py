@@ -10,7 +10,6 @@ leaves broken UTF-8 as it is, so it only chooses the row.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from aiohttp import hdrs, web
 
@@ -18,39 +17,25 @@ from service.errors import StoreUnavailable
 from service.model.api_key import Scope
 from service.protocol.names import decode_path, validate_bucket_name, validate_key
 from service.usecases.authorize import authorize
-from service.web import buckets, downloads, form, keys, listing, metadata, operations, uploads
+from service.web import (
+    buckets,
+    downloads,
+    form,
+    keys,
+    listing,
+    metadata,
+    operations,
+    reference,
+    uploads,
+)
 from service.web.auth import authenticated
-from service.web.describe import Operation
 from service.web.expect import later
 from service.web.middleware import Handler
 from service.web.query import read_query
+from service.web.route import Route
 from service.web.state import QUERY, TARGET, Target, runtime_of
 
 _PATTERNS = {"{bucket}": "{bucket:[^/]+}", "{key}": "{key:(?s:.*)}", "{id}": "{id:[^/]+}"}
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """handler: an Operation (`describe`), which says the rest for the guard and the document.
-
-    path: a template; `{key}` takes all the rest of a path, slashes included.
-
-    scope: None opens the route to everybody. prefix: the query parameter that says which keys a
-    listing is about. bytes: whether it reads or writes blobs (a HEAD never does); every row with a
-    scope needs metadata.
-    """
-
-    method: str
-    path: str
-    handler: Handler
-    scope: Scope | None
-    prefix: str | None = None
-    bytes: bool = False
-
-    @property
-    def operation(self) -> Operation | None:
-        """None for a bare handler: guarded all the same, but in no document."""
-        return self.handler if isinstance(self.handler, Operation) else None
 
 
 BUCKET = "/v1/buckets/{bucket}"
@@ -62,6 +47,9 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", operations.get_health, None),
     Route("GET", "/readyz", operations.get_readiness, None),
     Route("GET", "/metrics", operations.get_metrics, None),
+    Route("GET", "/openapi.json", reference.get_openapi, None),
+    Route("GET", "/docs", reference.get_docs, None),
+    Route("GET", "/docs/{file}", reference.get_docs_file, None),
     Route("GET", "/v1/buckets", buckets.get_buckets, Scope.LIST),
     Route("PUT", BUCKET, buckets.put_bucket, Scope.ADMIN),
     Route("GET", BUCKET, buckets.get_one_bucket, Scope.LIST),
@@ -85,7 +73,7 @@ def add_routes(app: web.Application, routes: Iterable[Route]) -> None:
         for name, pattern in _PATTERNS.items():
             path = path.replace(name, pattern)
         endpoint = _guarded(route) if route.scope else _open(route)
-        for method in ("GET", "HEAD") if route.method == "GET" else (route.method,):
+        for method in route.methods:
             app.router.add_route(method, path, endpoint, expect_handler=later)
 
 

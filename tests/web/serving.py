@@ -20,10 +20,12 @@ from service.usecases.grace import Grace
 from service.usecases.keys import NewKey, create_key
 from service.usecases.runtime import Runtime
 from service.usecases.tasks import Tasks
-from service.web.routes import ROUTES, Route
+from service.web.route import Route
+from service.web.routes import ROUTES
 from service.web.server import Runner
 from tests.fakes.blob_store import FakeBlobStore
 from tests.fakes.metadata import FakeMetadata
+from tests.web.conformance import Conformance
 
 ROOT_KEY = "mg_root_for_the_tests"
 ORIGIN = "https://app.example"
@@ -92,6 +94,8 @@ async def running(
         await runtime.tasks.drain(1)
 
     app = build_app(settings, opener, (*ROUTES, *more_routes))
+    conformance = Conformance()
+    app.on_response_prepare.append(conformance.look)
     runner = Runner(app, settings)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -101,6 +105,7 @@ async def running(
             yield Service(site.name, site.port, app, runtime, blobs, metadata, session)
     finally:
         await runner.cleanup()
+    assert not conformance.wrong, "\n".join(conformance.wrong)
 
 
 async def exchange(port: int, sent: bytes, *, end: bool = False) -> bytes:

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from service.errors import StoreUnavailable
 from service.settings import Http
 from service.usecases import readiness
-from service.web.routes import Route
+from service.web.route import Route
 from service.web.state import READINESS
 from service.web.urls import absolute_url, client_address, object_path
 from tests.web.serving import ORIGIN, Service, Start

@@ -12,10 +12,11 @@ import pytest
 from service.model.api_key import Scope
 from service.model.ids import KeyId
 from service.protocol.api_tokens import parse_token
-from service.web.routes import ROUTES, Route
+from service.web.route import Route
+from service.web.routes import ROUTES
 from tests.web.serving import Service
 
-OPEN = {"/healthz", "/readyz", "/metrics"}
+OPEN = {"/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/docs/{file}"}
 GUARDED = [route for route in ROUTES if route.scope is not None]
 IN_A_BUCKET = [route for route in GUARDED if "{bucket}" in route.path]
 OF_A_KEY = [route for route in GUARDED if "{key}" in route.path]

@@ -11,7 +11,7 @@ from aiohttp import ClientConnectionError, ClientPayloadError, web
 from service import errors
 from service.errors import MediagateError
 from service.web.problems import STATUSES, problem_of
-from service.web.routes import Route
+from service.web.route import Route
 from tests.web.serving import Service, Start, exchange
 
 

@@ -21,7 +21,7 @@ from service.settings import Http, Limits, Settings
 from service.usecases.grace import Grace
 from service.usecases.runtime import Runtime
 from service.web import server
-from service.web.routes import Route
+from service.web.route import Route
 from service.web.state import READINESS
 from tests.web.serving import ROOT_KEY, Service, Start, exchange, make_settings
 

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from service.settings import Http
-from service.web.routes import Route
+from service.web.route import Route
 from service.web.server import Connection
 from tests.web.serving import Service, Start
 
