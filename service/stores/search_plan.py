@@ -21,17 +21,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from service.model.search import Found, Order, Position, Sort, Term, Wanted
 from service.model.version import Version
+from service.protocol.timestamps import milliseconds
 
 Drive = Term | Order
 """A condition that an index serves: a term, or the range that is wanted of a number or the key."""
 MOST_COUNTED = 8
 """Drives that a page counts: more conditions than these are unlikely to hold the rarest."""
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +72,6 @@ def position_of(version: Version, order: Order) -> Position:
             return Position(milliseconds(version.created_at), version.key)
         case Order.SIZE:
             return Position(version.size_bytes, version.key)
-
-
-def milliseconds(moment: datetime) -> int:
-    """Whole milliseconds since 1970."""
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
 def drives_of(wanted: Wanted, order: Order) -> list[Drive]:

@@ -7,10 +7,10 @@ costs what it shows. With any other it is a search.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from aiohttp import web
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from service.errors import BucketNotFound, Invalid, InvalidCursor, InvalidKey
 from service.model.page import ListQuery, Page
@@ -18,20 +18,19 @@ from service.model.search import Order, SearchQuery, Sort, Term, Wanted
 from service.protocol.link_header import format_link
 from service.protocol.names import validate_prefix
 from service.protocol.terms import metadata_term, tag_term, type_term, word_terms
-from service.protocol.timestamps import milliseconds_from, parse_timestamp
+from service.protocol.timestamps import milliseconds_from
 from service.usecases.list_objects import list_objects
 from service.usecases.search_objects import search_objects
 from service.web.describe import Reply, describe
 from service.web.fields import LINK
 from service.web.json import Answer, answer
-from service.web.query import Number, PageQuery, query_of
+from service.web.query import PageQuery, query_of
 from service.web.state import PRINCIPAL, TARGET, runtime_of
 from service.web.urls import next_page_url
 from service.web.version_answer import VersionAnswer, shown
 
-Moment = Annotated[datetime, BeforeValidator(parse_timestamp)]
 MEDIA_TYPE = r"^[0-9A-Za-z!#$%&'+.^_`|~-]+/([0-9A-Za-z!#$%&'+.^_`|~-]+|\*)$"
-Bytes = Annotated[Number, Field(ge=0, lt=2**63)]
+MAX_BYTES = 2**63 - 1
 
 
 class ObjectsQuery(PageQuery):
@@ -50,10 +49,10 @@ class ObjectsQuery(PageQuery):
     )
     tags: dict[str, str] = Field({}, description="Tags that it has, with these values.")
     user_metadata: dict[str, str] = Field({}, description="User metadata that it has.")
-    size_min: Bytes | None = Field(None, description="Bytes, itself included.")
-    size_max: Bytes | None = Field(None, description="Bytes, itself included.")
-    since: Moment | None = Field(None, description="Created then or later.")
-    until: Moment | None = Field(None, description="Created before.")
+    size_min: int | None = Field(None, ge=0, le=MAX_BYTES, description="Bytes, itself included.")
+    size_max: int | None = Field(None, ge=0, le=MAX_BYTES, description="Bytes, itself included.")
+    since: datetime | None = Field(None, description="Created then or later.")
+    until: datetime | None = Field(None, description="Created before.")
     sort: Literal["key", "-key", "created", "-created", "size", "-size"] = Field(
         "key", description="The order; with `-` the greatest first."
     )

@@ -15,7 +15,8 @@ from service.model.search import Found, Order, Position, Sort, Term, Wanted
 from service.model.upload import Completion
 from service.model.version import ObjectFacts, Version
 from service.protocol.terms import metadata_term, tag_term, type_term, word_terms
-from service.stores.search_plan import milliseconds, position_of
+from service.protocol.timestamps import milliseconds
+from service.stores.search_plan import position_of
 from tests.fakes.search import fits
 
 ANY, BY_KEY = Wanted(), Sort()

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from service.model.search import Found, Position, Sort, Term, Wanted
 from service.model.version import Version
 from service.protocol.terms import terms_of
-from service.stores.search_plan import milliseconds, position_of
+from service.protocol.timestamps import milliseconds
+from service.stores.search_plan import position_of
 
 
 def run(
