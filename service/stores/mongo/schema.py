@@ -25,8 +25,9 @@ from service.stores.mongo.driver import Database
 from service.stores.mongo.events import event_in
 from service.stores.mongo.indexes import ensure_indexes
 from service.stores.mongo.restoring import MARK
+from service.stores.mongo.search_migration import make_searchable
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 TRIES, PAUSE_S = 50, 0.02
 
 Step = Callable[[Database], Awaitable[None]]
@@ -56,7 +57,7 @@ async def _announce(
     await database["events"].update_one({"_id": of.id}, {"$setOnInsert": document}, upsert=True)
 
 
-STEPS: Mapping[int, Step] = {1: _announce_what_is_there}
+STEPS: Mapping[int, Step] = {1: _announce_what_is_there, 2: make_searchable}
 """version -> what brings a database of that version to the next one; each may run twice."""
 
 
