@@ -178,7 +178,13 @@ async def test_tricky_strings_are_data(world: World):
         *word_terms("quotes dots ne"),
     ):
         assert await keys_of(world, term) == [TRICKY]
-    assert await keys_of(world, metadata_term("a.b", '{"$ne": null}')) == []
+    for term in (
+        metadata_term("a.b", '{"$ne": null}'),
+        tag_term("a\0b", "\0"),
+        tag_term("", "$" * 5000),
+        *word_terms("\U0010ffff \ud7ff 𝕏"),
+    ):
+        assert await keys_of(world, term) == []
 
 
 async def some_objects(world: World, number: int, choose: random.Random) -> list[Version]:

@@ -22,7 +22,7 @@ DEPTH = 3
 """Pages of each walk."""
 NEWEST, LARGEST = Sort(Order.CREATED, descending=True), Sort(Order.SIZE, descending=True)
 HALF, HUNDREDTH, RARE = (
-    tag_term("half", "1"),
+    tag_term("half", "0"),
     tag_term("hundredth", "7"),
     tag_term("rare", "yes"),
 )
