@@ -34,6 +34,11 @@ async def store(
     return (await put_object(service.runtime, request, body())).version
 
 
+async def make_bucket(service: Service, name: str) -> None:
+    async with service.fetch("PUT", f"/v1/buckets/{name}") as response:
+        assert response.status == 201
+
+
 async def get_page(service: Service, bucket: str = "films", status: int = 200, **query: Any) -> Any:
     params = {name.replace("__", "."): value for name, value in query.items()}
     return await fetch(service, f"/v1/buckets/{bucket}/objects?{urlencode(params)}", status)
@@ -143,7 +148,7 @@ async def test_a_delimiter_still_goes_with_a_plain_listing(service: Service, buc
 
 
 async def test_a_cursor_is_good_for_its_own_query_only(service: Service, bucket: str):
-    await service.fetch("PUT", "/v1/buckets/other")
+    await make_bucket(service, "other")
     for n in range(3):
         await store(service, f"a{n}", tags={"t": "1"})
     page = await get_page(service, limit=1, **{"tag.t": "1"})
@@ -246,7 +251,7 @@ async def test_a_search_finds_what_the_rules_say(
     service: Service, things: list[Thing], query: dict[str, Any], limit: int, data: st.DataObject
 ):
     bucket = f"b-{new_id().lower()}"
-    assert (await service.fetch("PUT", f"/v1/buckets/{bucket}")).status == 201
+    await make_bucket(service, bucket)
     start = service.metadata.clock.now + timedelta(seconds=1)
     for thing in things:
         if data.draw(st.booleans(), label="a second later"):
