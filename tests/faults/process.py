@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EFFECTS = {
     "blobs": {"put", "create_multipart", "upload_part", "complete", "abort", "delete"},
-    "versions": {"delete", "forget_dead", "forget_tombstones"},
+    "versions": {"delete", "delete_version", "forget_dead", "forget_tombstones"},
     "uploads": {
         "admit",
         "renew",
@@ -59,11 +59,25 @@ READS = {
         "scan",
         "close",
     },
-    "versions": {"get_latest", "get", "current_seq", "scan", "search", "has_content", "dead"},
+    "versions": {
+        "get_latest",
+        "get",
+        "current_seq",
+        "scan",
+        "search",
+        "has_content",
+        "dead",
+        "history",
+    },
     "uploads": {"get", "expired", "undoable_in", "due", "count"},
     "buckets": {"get", "list"},
 }
-TRANSACTIONS = {"uploads.commit", "uploads.commit_whole", "versions.delete"}
+TRANSACTIONS = {
+    "uploads.commit",
+    "uploads.commit_whole",
+    "versions.delete",
+    "versions.delete_version",
+}
 _METRICS = Metrics()
 _CURRENT: contextvars.ContextVar[Process] = contextvars.ContextVar("process")
 

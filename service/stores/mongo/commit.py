@@ -17,7 +17,7 @@ is the upload's, so no upload can ever announce two.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -25,21 +25,17 @@ from pymongo import ReturnDocument
 from service.errors import BucketDeleting, BucketNotFound, Conflict, Fenced
 from service.model.bucket import BucketState
 from service.model.event import Event, EventType
-from service.model.ids import EventId
+from service.model.ids import EventId, new_id
 from service.model.upload import Upload, UploadRef, UploadState
+from service.model.version import Version
 from service.stores.mongo.clock import NOW, literal
-from service.stores.mongo.documents import (
-    completion_in,
-    last_seq_out,
-    upload_out,
-    version_in,
-    version_out,
-)
+from service.stores.mongo.deletions import DIE, STEP_BACK, keeps_versions
+from service.stores.mongo.documents import MARKER, OBJECT, last_seq_out, version_in, version_out
 from service.stores.mongo.driver import Database, Document, Session
 from service.stores.mongo.errors import Guard
 from service.stores.mongo.events import event_in
 from service.stores.mongo.latest_reads import latest_of
-from service.stores.mongo.versions import OBJECT
+from service.stores.mongo.upload_documents import completion_in, upload_out
 
 PARTS = "completion.parts"
 """Up to 10,000 of them, over a megabyte: not kept past the commit, nor read where many are."""
@@ -68,10 +64,11 @@ class Commit:
         """Raises Fenced, BucketNotFound, BucketDeleting, Conflict, PreconditionFailed."""
         upload = self.whole or await self._completing(session)
         current = await self._current(upload, session)
-        await self._check_bucket(upload, session)
+        bucket = await self._bucket(upload, session)
         self._check(upload, current)
         committed = upload_out(await self._step(upload, current, session))
-        await self._replace(committed, current, session)
+        ended = current is not None and await self._replace(current, bucket, session)
+        await self._add(committed, bucket, session, ended=current if ended else None)
         return committed
 
     async def landed(self) -> Upload | None:
@@ -94,15 +91,16 @@ class Commit:
         )
         return found
 
-    async def _check_bucket(self, upload: Upload, session: Session) -> None:
+    async def _bucket(self, upload: Upload, session: Session) -> Document:
         intent = upload.intent
-        bucket = await self.database["buckets"].find_one(
+        bucket: Document | None = await self.database["buckets"].find_one(
             {"_id": intent.bucket_id, "tenant": intent.tenant}, session=session
         )
         if bucket is None:
             raise BucketNotFound
         if bucket["state"] != BucketState.ACTIVE.value:
             raise BucketDeleting
+        return bucket
 
     def _check(self, upload: Upload, current: Document | None) -> None:
         if self.base_seq is not None and current and last_seq_out(current) > self.base_seq:
@@ -146,23 +144,45 @@ class Commit:
             raise Fenced("the upload is not ours to commit")
         return stored
 
-    async def _replace(self, upload: Upload, current: Document | None, session: Session) -> None:
-        versions = self.database["versions"]
-        if current is not None and current["kind"] == OBJECT:
-            await versions.update_one(
-                {"_id": current["_id"], "latest": True},
-                {"$set": {"latest": False, "dead_since": upload.committed_at}},
-                session=session,
-            )
-        elif current is not None:
-            await versions.delete_one({"_id": current["_id"], "latest": True}, session=session)
-        version = upload.version()
-        event = Event(
-            EventId(upload.ref.id),
-            EventType.OBJECT_CREATED,
-            version.seq,
-            version.created_at,
-            version,
-        )
-        await versions.insert_one(version_in(version), session=session)
+    async def _replace(self, current: Document, bucket: Document, session: Session) -> bool:
+        """What the key named until now dies, or steps back where versions are kept.
+
+        Returns whether that needs an event of its own: the new version's has another subject.
+        """
+        versions, that_one = self.database["versions"], {"_id": current["_id"], "latest": True}
+        if current["kind"] == MARKER or (current["kind"] == OBJECT and keeps_versions(bucket)):
+            await versions.update_one(that_one, STEP_BACK, session=session)
+        elif current["kind"] != OBJECT:
+            await versions.delete_one(that_one, session=session)
+        else:
+            await versions.update_one(that_one, DIE, session=session)
+            return bool(bucket.get("has_kept"))
+        return False
+
+    async def _add(
+        self, upload: Upload, bucket: Document, session: Session, *, ended: Document | None
+    ) -> None:
+        """ended: a version whose end is told after the new one, so that the journal, wherever it is
+        cut, never lacks both."""
+        version = replace(upload.version(), own_subject=bucket.get("has_kept", False))
+        if ended is not None:
+            version = replace(version, changed_seq=version.seq + 1)
+        await self.database["versions"].insert_one(version_in(version), session=session)
+        created = EventType.OBJECT_CREATED
+        await self._announce(upload.ref.id, created, version.seq, version, version, session)
+        if ended is not None:
+            gone, seq = version_out(ended), version.changed_seq
+            await self._announce(new_id(), EventType.OBJECT_DELETED, seq, gone, version, session)
+
+    async def _announce(
+        self,
+        event_id: str,
+        kind: EventType,
+        seq: int,
+        of: Version,
+        made: Version,
+        session: Session,
+    ) -> None:
+        """made: the version that this commit makes, and when."""
+        event = Event(EventId(event_id), kind, seq, made.created_at, of)
         await self.database["events"].insert_one(event_in(event), session=session)

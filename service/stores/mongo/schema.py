@@ -20,7 +20,7 @@ from service.model.api_key import ApiKey
 from service.model.bucket import Bucket, BucketState
 from service.model.event import Event, EventType
 from service.model.ids import EventId
-from service.stores.mongo.documents import api_key_out, bucket_out
+from service.stores.mongo.documents import OBJECT, api_key_out, bucket_out
 from service.stores.mongo.driver import Database
 from service.stores.mongo.events import event_in
 from service.stores.mongo.indexes import ensure_indexes
@@ -57,7 +57,16 @@ async def _announce(
     await database["events"].update_one({"_id": of.id}, {"$setOnInsert": document}, upsert=True)
 
 
-STEPS: Mapping[int, Step] = {1: _announce_what_is_there, 2: make_searchable}
+async def _mark_what_counts(database: Database) -> None:
+    """2 -> 3: buckets may keep versions, so an object that counts says so itself; and objects have
+    what searches read by."""
+    await database["versions"].update_many(
+        {"kind": OBJECT, "latest": True}, {"$set": {"live": True}}
+    )
+    await make_searchable(database)
+
+
+STEPS: Mapping[int, Step] = {1: _announce_what_is_there, 2: _mark_what_counts}
 """version -> what brings a database of that version to the next one; each may run twice."""
 
 
