@@ -2,17 +2,33 @@
 
 One module per family of commands, each with a `typer` app of its own that is merged here:
 `serving` (serve, sweep, health), `auditing` (audit, scrub), `backups` (backup, rebuild),
-`stacks` (dev, stack), `administration` (init, migrate, config, openapi),
-`keys` (key create, ls, revoke), `transfers` (put, get), `objects` (ls, stat, rm). Whatever is slow
-to import is imported inside the commands, so that `--help` and the small ones are quick. The top
-layer: it may import everything.
+`depots` (import, export), `stacks` (dev, stack),
+`administration` (init, migrate, config, openapi), `keys` (key create, ls, revoke),
+`transfers` (put, get), `objects` (ls, stat, rm), `finding` (find), `trees` (sync, cp, mv),
+`history` (versions, restore), `packing` (archive, expand). Whatever is slow to import is imported
+inside the commands, so that `--help` and the small ones are quick. The top layer: it may import
+everything.
 """
 
 from __future__ import annotations
 
 import typer
 
-from service.cli import administration, auditing, backups, keys, objects, serving, stacks, transfers
+from service.cli import (
+    administration,
+    auditing,
+    backups,
+    depots,
+    finding,
+    history,
+    keys,
+    objects,
+    packing,
+    serving,
+    stacks,
+    transfers,
+    trees,
+)
 from service.cli.failures import TellingGroup
 
 app = typer.Typer(
@@ -23,7 +39,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for _family in (serving, auditing, backups, stacks, administration, transfers, objects):
+_OPERATORS = (serving, auditing, backups, stacks, administration, depots)
+_USERS = (transfers, objects, finding, trees, history, packing)
+for _family in (*_OPERATORS, *_USERS):
     app.add_typer(_family.app)
 app.add_typer(keys.app, name="key")
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from service.cli.failures import SettingsError
 from service.settings import Settings
 
+JsonDocument = Annotated[bool, typer.Option("--json", help="One JSON document.")]
 EnvFile = Annotated[
     Path | None,
     typer.Option(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from service.cli.configuration import EnvFile, load_settings
+from service.cli.configuration import EnvFile, JsonDocument, load_settings
 from service.model.api_key import ApiKey, Scope
 from service.model.ids import KeyId, TenantId
 
@@ -43,6 +43,7 @@ def create(
         float | None, typer.Option(min=0, help="Days until it ends; never by default.")
     ] = None,
     tenant: Tenant = "default",
+    as_json: JsonDocument = False,
 ) -> None:
     """Make a key and print its token, which is shown only this once."""
     from service.usecases.keys import NewKey
@@ -55,15 +56,15 @@ def create(
         prefixes=tuple(prefix or ()),
         expires_at=datetime.now(UTC) + ends if ends is not None else None,
     )
-    typer.echo(asyncio.run(_create(load_settings(env_file), TenantId(tenant), wanted)))
+    key, token = asyncio.run(_create(load_settings(env_file), TenantId(tenant), wanted))
+    typer.echo(json.dumps({**_facts(key), "token": token}) if as_json else token)
 
 
-async def _create(settings: Settings, tenant: TenantId, wanted: NewKey) -> str:
+async def _create(settings: Settings, tenant: TenantId, wanted: NewKey) -> tuple[ApiKey, str]:
     from service.usecases.keys import create_key
 
     async with _runtime(settings) as runtime:
-        _, token = await create_key(runtime, tenant, wanted)
-        return token
+        return await create_key(runtime, tenant, wanted)
 
 
 @app.command("ls")
@@ -106,6 +107,7 @@ def revoke(
     key: Annotated[str, typer.Argument(help="The key's id, or its whole token.")],
     env_file: EnvFile = None,
     tenant: Tenant = "default",
+    as_json: JsonDocument = False,
 ) -> None:
     """Revoke a key; every process refuses it within a second."""
     from service.protocol.api_tokens import parse_token
@@ -113,7 +115,7 @@ def revoke(
     token = parse_token(key)
     key_id = token.key_id if token else KeyId(key)
     asyncio.run(_revoke(load_settings(env_file), TenantId(tenant), key_id))
-    typer.echo(f"revoked {key_id}")
+    typer.echo(json.dumps({"revoked": key_id}) if as_json else f"revoked {key_id}")
 
 
 async def _revoke(settings: Settings, tenant: TenantId, key: KeyId) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
-from datetime import UTC
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.failures import FAILED
+from service.cli.lines import folder_line, object_line
 from service.cli.remote import DEFAULT_URL, Json, Name, Url, run
 
 if TYPE_CHECKING:
-    from service.client import Mediagate, ObjectInfo, Page
+    from service.client import AsyncMediagate, ObjectInfo, Page
 
 app = typer.Typer()
 
@@ -29,13 +31,13 @@ def list_objects(
     """List buckets, or the objects and folders whose keys start with a prefix."""
     where = Name.parse(name) if name else None
 
-    async def show(mediagate: Mediagate) -> None:
+    async def show(mediagate: AsyncMediagate) -> None:
         if where is None:
             async for bucket in mediagate.buckets():
                 typer.echo(bucket.model_dump_json() if as_json else f"mg://{bucket.name}")
             return
         delimiter = None if recursive else "/"
-        async for page in mediagate.list(where.bucket, where.key, delimiter=delimiter):
+        async for page in mediagate.pages(where.bucket, where.key, delimiter=delimiter):
             for line in _lines(page, long=long, as_json=as_json):
                 typer.echo(line)
 
@@ -49,18 +51,13 @@ def _lines(page: Page, *, long: bool, as_json: bool) -> Iterator[str]:
     for key, item in sorted(entries, key=lambda entry: entry[0].encode()):
         if as_json:
             yield item.model_dump_json() if item else _folder_json(key)
-        elif not long:
-            yield key
         elif item is None:
-            yield f"{'':>15}  {'':20}  {'':24}  {key}"
+            yield folder_line(key, long=long)
         else:
-            modified = item.modified_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-            yield f"{item.size_bytes:>15}  {modified}  {item.content_type:24}  {key}"
+            yield object_line(item, long=long)
 
 
 def _folder_json(prefix: str) -> str:
-    import json
-
     return json.dumps({"prefix": prefix}, ensure_ascii=False, separators=(",", ":"))
 
 
@@ -74,7 +71,7 @@ def stat(
     """Tell the facts of an object: size, type, digests, metadata, tags."""
     where = Name.parse_object(name)
 
-    async def show(mediagate: Mediagate) -> None:
+    async def show(mediagate: AsyncMediagate) -> None:
         info = await mediagate.stat(where.bucket, where.key, version=version)
         if as_json:
             typer.echo(info.model_dump_json())
@@ -98,18 +95,43 @@ def _facts(info: ObjectInfo) -> Iterator[tuple[str, str]]:
 def remove(
     names: Annotated[list[str], typer.Argument(metavar="mg://BUCKET[/KEY]...", show_default=False)],
     url: Url = DEFAULT_URL,
+    recursive: Annotated[
+        bool, typer.Option("--recursive", "-r", help="All objects that begin with the name.")
+    ] = False,
+    version: Annotated[
+        str | None, typer.Option(help="This version, or delete marker, for good.")
+    ] = None,
+    as_json: Json = False,
 ) -> None:
-    """Delete objects; one that is not there is no error. Without a key: an empty bucket."""
+    """Delete objects; one that is not there is no error. Without a key: an empty bucket.
+
+    In a bucket with versions an object gets a delete marker, and its versions stay. With -r the
+    service does it as a job, which goes on even if this command is stopped.
+    """
     targets = [Name.parse(name) for name in names]
     for target in targets:
-        if target.key.endswith("/"):
-            raise typer.BadParameter(f"{target} is a folder, not an object")
+        if target.key.endswith("/") and not recursive:
+            raise typer.BadParameter(f"{target} is a folder, no object: -r deletes what is in it")
+        if recursive and (version or not target.key):
+            raise typer.BadParameter("-r wants mg://bucket/prefix, and no version")
 
-    async def delete(mediagate: Mediagate) -> None:
+    async def delete(mediagate: AsyncMediagate) -> int:
+        failed = 0
         for target in targets:
-            if target.key:
-                await mediagate.delete(target.bucket, target.key)
+            told: dict[str, object] = {"name": str(target)}
+            if recursive:
+                job = await mediagate.delete_prefix(target.bucket, target.key)
+                told |= {"deleted": job.deleted, "failed": job.failed, "state": job.state}
+                failed += job.failed + (job.state != "done")
+            elif target.key:
+                told["marker"] = await mediagate.delete(target.bucket, target.key, version=version)
             else:
                 await mediagate.delete_bucket(target.bucket)
+            if as_json:
+                typer.echo(json.dumps(told, ensure_ascii=False))
+            elif recursive:
+                typer.echo(f"{target}  {told['deleted']} deleted, {told['failed']} failed")
+        return failed
 
-    run(url, delete)
+    if run(url, delete):
+        raise typer.Exit(FAILED)

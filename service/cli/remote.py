@@ -18,7 +18,7 @@ import typer
 from service.cli.failures import UNAVAILABLE, SettingsError
 
 if TYPE_CHECKING:
-    from service.client import Mediagate
+    from service.client import AsyncMediagate
     from service.client.patience import Progress
     from service.errors import MediagateError
 
@@ -59,10 +59,10 @@ class Name(NamedTuple):
 
 
 def run(
-    url: str, call: Callable[[Mediagate], Awaitable[T]], patience_s: float = DEFAULT_PATIENCE_S
+    url: str, call: Callable[[AsyncMediagate], Awaitable[T]], patience_s: float = DEFAULT_PATIENCE_S
 ) -> T:
     """`call` with a client; a service out of reach is one line and its exit code."""
-    from service.client import Mediagate, Timeouts, Unreachable
+    from service.client import AsyncMediagate, Timeouts, Unreachable
 
     key = os.environ.get("MEDIAGATE_KEY", "").strip()
     if not key:
@@ -70,7 +70,7 @@ def run(
 
     async def connected() -> T:
         timeouts = Timeouts(patience_s=patience_s)
-        async with Mediagate(url, key, timeouts=timeouts, on_retry=_tell_retry) as mediagate:
+        async with AsyncMediagate(url, key, timeouts=timeouts, on_retry=_tell_retry) as mediagate:
             return await call(mediagate)
 
     try:

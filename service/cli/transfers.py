@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from service.cli.pairs import Pairs, parse_pairs
 from service.cli.remote import (
     DEFAULT_PATIENCE_S,
     DEFAULT_URL,
@@ -20,12 +22,11 @@ from service.cli.remote import (
 )
 
 if TYPE_CHECKING:
-    from service.client import Mediagate, ObjectInfo
+    from service.client import AsyncMediagate, ObjectInfo
     from service.client.upload import PutOptions
 
 app = typer.Typer()
 _STDIN, _STDOUT = 0, 1
-Pairs = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="May be repeated.")]
 
 
 @app.command()
@@ -60,12 +61,12 @@ def put(
     options = PutOptions(
         content_type=content_type,
         cache_control=cache_control,
-        user_metadata=_pairs(meta),
-        tags=_pairs(tag),
+        user_metadata=parse_pairs(meta),
+        tags=parse_pairs(tag),
         create_only=create_only,
     )
 
-    async def store(mediagate: Mediagate) -> None:
+    async def store(mediagate: AsyncMediagate) -> None:
         if make_bucket:
             await _ensure_bucket(mediagate, jobs[0][1].bucket)
         for source, name in jobs:
@@ -92,17 +93,7 @@ def _jobs(names: Sequence[str]) -> list[tuple[str, Name]]:
     return [(source, target._replace(key=target.key + Path(source).name)) for source in sources]
 
 
-def _pairs(given: list[str] | None) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for text in given or ():
-        name, equals, value = text.partition("=")
-        if not equals or not name or name in pairs:
-            raise typer.BadParameter(f"{text!r} is not NAME=VALUE, or it is given twice")
-        pairs[name] = value
-    return pairs
-
-
-async def _ensure_bucket(mediagate: Mediagate, bucket: str) -> None:
+async def _ensure_bucket(mediagate: AsyncMediagate, bucket: str) -> None:
     from service.errors import BucketExists
 
     try:
@@ -112,9 +103,9 @@ async def _ensure_bucket(mediagate: Mediagate, bucket: str) -> None:
 
 
 async def _put_one(
-    mediagate: Mediagate, source: str, name: Name, options: PutOptions
+    mediagate: AsyncMediagate, source: str, name: Name, options: PutOptions
 ) -> ObjectInfo:
-    from service.client.blocking import read_chunks
+    from service.client.io_thread import read_chunks
 
     content = read_chunks(_STDIN) if source == "-" else Path(source)
     with progress_bar(str(name)) as progress:
@@ -128,6 +119,7 @@ def get(
     url: Url = DEFAULT_URL,
     version: Annotated[str | None, typer.Option(help="This version, not the latest.")] = None,
     patience: Patience = DEFAULT_PATIENCE_S,
+    as_json: Json = False,
 ) -> None:
     """Fetch an object into a file, or to stdout.
 
@@ -135,24 +127,30 @@ def get(
     it was, also when the command is typed again: until the end the bytes stand in FILE.….part.
     """
     name = Name.parse_object(source)
-    path = Path(target)
-    if path.is_dir():
-        path /= name.key.rpartition("/")[2]
+    path = file_for(Path(target), name)
 
-    async def fetch(mediagate: Mediagate) -> None:
+    async def fetch(mediagate: AsyncMediagate) -> None:
         if target == "-":
             await _to_stdout(mediagate, name, version)
             return
         with progress_bar(str(name)) as progress:
-            await mediagate.get_to_file(
+            download = await mediagate.get_to_file(
                 name.bucket, name.key, path, version=version, progress=progress
             )
+        if as_json:
+            told = {"file": str(path), "size_bytes": download.size_bytes, "etag": download.etag}
+            typer.echo(json.dumps(told, ensure_ascii=False))
 
     run(url, fetch, patience)
 
 
-async def _to_stdout(mediagate: Mediagate, name: Name, version: str | None) -> None:
-    from service.client.blocking import BlockingThread, write_all
+def file_for(target: Path, name: Name) -> Path:
+    """In a folder a file is called as the object is."""
+    return target / name.key.rpartition("/")[2] if target.is_dir() else target
+
+
+async def _to_stdout(mediagate: AsyncMediagate, name: Name, version: str | None) -> None:
+    from service.client.io_thread import BlockingThread, write_all
 
     with progress_bar(str(name)) as progress:
         async with (

@@ -1,8 +1,8 @@
-"""Reads and writes that block, in a thread that holds nobody up.
+"""What the blocking client stands on: the async one, in a loop of its own in a thread of its own.
 
-asyncio's own threads are waited for when the loop ends, so that a Ctrl-C during `cat | mediagate
-put -` would hang until the pipe gives something. A daemon thread is not waited for, and `os.read`
-takes no lock that the interpreter would miss at its end.
+So it may be called from several threads and from inside a running loop, which it holds up, as any
+blocking call does. The thread starts with the first call. A forked child starts another one and
+leaves alone what it inherited: its parent still uses those sockets.
 """
 
 from __future__ import annotations
@@ -10,83 +10,210 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import queue
+import selectors
 import threading
-from collections.abc import AsyncIterator, Callable
+import weakref
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
+
+from service.client.api import AsyncMediagate
+from service.client.archive import Archive
+from service.client.connection import Timeouts
+from service.client.download import Download
+from service.client.patience import Notice
 
 T = TypeVar("T")
-CHUNK_BYTES = 1 << 20
+R = TypeVar("R")
 
 
-class BlockingThread:
-    """`async with BlockingThread() as thread: await thread.run(os.read, 0, 65536)`.
+class _Engine:
+    """A running loop in a daemon thread, and the client in it."""
 
-    One call at a time, in order.
-    """
+    def __init__(self, make: Callable[[], AsyncMediagate]) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.loop = asyncio.SelectorEventLoop(self.selector)
+        self._thread = threading.Thread(target=self._work, name="mediagate", daemon=True)
+        self._thread.start()
+        self.client: AsyncMediagate = self.run(_entered(make))
 
-    def __init__(self) -> None:
-        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """A Ctrl-C meanwhile cancels it."""
+        future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
 
-    async def __aenter__(self) -> BlockingThread:
-        threading.Thread(target=self._work, name="mediagate-io", daemon=True).start()
+    def close(self) -> None:
+        self.run(self.client.__aexit__(None, None, None))
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+
+    def _work(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        try:
+            self.loop.run_forever()
+        finally:
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+            self.loop.close()
+
+
+async def _entered(make: Callable[[], AsyncMediagate]) -> AsyncMediagate:
+    return await make().__aenter__()
+
+
+class BlockingClient:
+    """`with Mediagate(…) as mediagate:`, or without `with` and a `close()` at the end."""
+
+    def __init__(
+        self,
+        url: str,
+        key: str,
+        *,
+        timeouts: Timeouts | None = None,
+        on_retry: Notice | None = None,
+    ) -> None:
+        self._make = lambda: AsyncMediagate(url, key, timeouts=timeouts, on_retry=on_retry)
+        self._lock = threading.Lock()
+        self._engine: _Engine | None = None
+        _CLIENTS.add(self)
+
+    def __enter__(self) -> Self:
+        self._running()
         return self
 
-    async def __aexit__(
+    def __exit__(
         self,
         kind: type[BaseException] | None,
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        """The thread ends after the call that it is in."""
-        self._calls.put(None)
+        self.close()
 
-    async def run(self, function: Callable[..., T], *args: Any) -> T:
-        """Cancellation leaves the call running; its result is dropped."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[T] = loop.create_future()
+    def close(self) -> None:
+        """Close the connections and end the thread; a later call starts both again."""
+        with self._lock:
+            engine, self._engine = self._engine, None
+        if engine is not None:
+            engine.close()
 
-        def call() -> None:
-            try:
-                result = function(*args)
-            except BaseException as error:  # noqa: BLE001 -- handed to whoever waits
-                _tell(loop, answer, answer.set_exception, error)
-            else:
-                _tell(loop, answer, answer.set_result, result)
+    def _running(self) -> _Engine:
+        with self._lock:
+            if self._engine is None:
+                self._engine = _Engine(self._make)
+            return self._engine
 
-        self._calls.put(call)
-        return await answer
+    def _run(self, call: Callable[[AsyncMediagate], Coroutine[Any, Any, T]]) -> T:
+        engine = self._running()
+        return engine.run(call(engine.client))
 
-    def _work(self) -> None:
-        while (call := self._calls.get()) is not None:
-            call()
+    def _iterate(self, call: Callable[[AsyncMediagate], AsyncIterator[T]]) -> Iterator[T]:
+        engine = self._running()
+        return _items(engine, call(engine.client))
 
+    def _open(
+        self,
+        call: Callable[[AsyncMediagate], AbstractAsyncContextManager[T]],
+        wrap: Callable[[T, _Items], R],
+    ) -> AbstractContextManager[R]:
+        engine = self._running()
+        return _opened(engine, call(engine.client), wrap)
 
-def _tell(
-    loop: asyncio.AbstractEventLoop,
-    answer: asyncio.Future[T],
-    tell: Callable[[Any], None],
-    value: object,
-) -> None:
-    def tell_unless_cancelled() -> None:
-        if not answer.done():
-            tell(value)
-
-    # The loop may be gone by now: then nobody waits.
-    with contextlib.suppress(RuntimeError):
-        loop.call_soon_threadsafe(tell_unless_cancelled)
-
-
-async def read_chunks(descriptor: int, *, chunk_bytes: int = CHUNK_BYTES) -> AsyncIterator[bytes]:
-    """What the descriptor gives until its end; it stays open."""
-    async with BlockingThread() as thread:
-        while chunk := await thread.run(os.read, descriptor, chunk_bytes):
-            yield chunk
+    def _forget(self) -> None:
+        """In a forked child: nothing of the parent's loop is touched, nor ever collected."""
+        self._lock = threading.Lock()
+        if self._engine is not None:
+            # Only this process's descriptor: what is registered in it stays so for the parent.
+            self._engine.selector.close()
+            _INHERITED.append(self._engine)
+            self._engine = None
 
 
-def write_all(descriptor: int, chunk: bytes) -> None:
-    """Blocks until all is written."""
-    view = memoryview(chunk)
-    while view:
-        view = view[os.write(descriptor, view) :]
+_Items = Callable[[AsyncIterator[bytes]], Iterator[bytes]]
+_CLIENTS: weakref.WeakSet[BlockingClient] = weakref.WeakSet()
+_INHERITED: list[_Engine] = []
+
+
+def _after_fork() -> None:
+    for client in list(_CLIENTS):
+        client._forget()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+@contextmanager
+def _opened(
+    engine: _Engine,
+    context: AbstractAsyncContextManager[T],
+    wrap: Callable[[T, _Items], R],
+) -> Iterator[R]:
+    opened = engine.run(_enter(context))
+    try:
+        yield wrap(opened, lambda items: _items(engine, items))
+    except BaseException as error:
+        if not engine.run(_leave(context, error)):
+            raise
+    else:
+        engine.run(_leave(context, None))
+
+
+async def _leave(context: AbstractAsyncContextManager[T], error: BaseException | None) -> bool:
+    if error is None:
+        return bool(await context.__aexit__(None, None, None))
+    return bool(await context.__aexit__(type(error), error, error.__traceback__))
+
+
+async def _enter(context: AbstractAsyncContextManager[T]) -> T:
+    return await context.__aenter__()
+
+
+def _items(engine: _Engine, items: AsyncIterator[T]) -> Iterator[T]:
+    """One by one, and closed when whoever iterates leaves early."""
+    try:
+        while True:
+            found = engine.run(_next(items))
+            if not found:
+                return
+            yield found[0]
+    finally:
+        close = getattr(items, "aclose", None)
+        if close is not None and not engine.loop.is_closed():
+            with contextlib.suppress(RuntimeError):
+                engine.run(close())
+
+
+async def _next(items: AsyncIterator[T]) -> tuple[T, ...]:
+    """Empty at the end: StopIteration does not travel through a future."""
+    try:
+        return (await anext(items),)
+    except StopAsyncIteration:
+        return ()
+
+
+class BlockingDownload:
+    """A Download to be iterated once, inside its context."""
+
+    def __init__(self, download: Download, blocking: _Items) -> None:
+        self.start, self.end, self.size_bytes = download.start, download.end, download.size_bytes
+        self.etag = download.etag
+        self.content_type = download.content_type
+        self.digests = download.digests
+        self._items = blocking(aiter(download))
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._items
+
+
+class BlockingArchive:
+    """An Archive to be iterated once, inside its context."""
+
+    def __init__(self, archive: Archive, blocking: _Items) -> None:
+        self.content_type = archive.content_type
+        self._items = blocking(aiter(archive))
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._items

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, TypeVar
+from json import dumps
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode
 
 from aiohttp import (
@@ -40,14 +41,21 @@ A = TypeVar("A", bound=BaseModel)
 class Timeouts:
     """connect_s: until there is a connection. idle_s: the longest silence in a transfer.
 
-    request_s: a small request as a whole. patience_s: how long it is tried again without progress,
+    request_s: a small request as a whole. work_s: one that the service works at: a copy, a move, a
+    restore, the deletion of many keys. patience_s: how long it is tried again without progress,
     longer than an upload whose service was killed takes to be settled (lease and sweeper, 90 s).
     """
 
     connect_s: float = 10
     idle_s: float = 60
     request_s: float = 60
+    work_s: float = 3600
     patience_s: float = 120
+
+
+class Reply(NamedTuple):
+    body: bytes
+    headers: Mapping[str, str]
 
 
 class Connection:
@@ -153,21 +161,34 @@ class Connection:
         except (ClientError, TimeoutError) as error:
             raise unreachable(error, url, connected=True) from error
 
-    async def send(self, method: str, path: str, **more: Any) -> bytes:
-        """A small request; its whole answer."""
-        timeout = ClientTimeout(total=self.timeouts.request_s, sock_connect=self.timeouts.connect_s)
-        async with self.request(method, path, timeout=timeout, **more) as response:
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        json: object = None,
+        headers: Mapping[str, str] | None = None,
+        long: bool = False,
+        **more: Any,
+    ) -> Reply:
+        """A small request, once; its whole answer. json: its body. long: it may take `work_s`."""
+        total_s = self.timeouts.work_s if long else self.timeouts.request_s
+        timeout = ClientTimeout(total=total_s, sock_connect=self.timeouts.connect_s)
+        if json is not None:
+            more["data"] = dumps(json).encode()
+            headers = {"Content-Type": "application/json", **(headers or {})}
+        async with self.request(method, path, headers=headers, timeout=timeout, **more) as response:
             body = await response.content.read(_MAX_JSON_BYTES)
             while chunk := await response.content.read(_MAX_JSON_BYTES - len(body)):
                 body += chunk
-            return body
+            return Reply(body, response.headers)
 
     async def read(self, path: str, model: type[A], **more: Any) -> A:
         """GET of JSON, tried again while the service is out of reach."""
         patience = self.patience()
         while True:
             try:
-                return parse(await self.send("GET", path, **more), model)
+                return parse((await self.send("GET", path, **more)).body, model)
             except patience.errors as error:
                 await patience.wait(error)
 

@@ -13,10 +13,10 @@ import re
 from pathlib import Path
 from typing import BinaryIO
 
-from service.client.blocking import CHUNK_BYTES, BlockingThread
 from service.client.checksum import NAME, Crc64
 from service.client.connection import Connection
 from service.client.download import Download, Target, open_download
+from service.client.io_thread import CHUNK_BYTES, BlockingThread
 from service.client.patience import Progress
 from service.client.problems import UnexpectedAnswer
 from service.errors import Conflict, DigestMismatch, PreconditionFailed, RangeNotSatisfiable
@@ -80,14 +80,14 @@ class _Part:
         self._file.flush()
         os.fsync(self._file.fileno())
         self.path.replace(target)
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
 
     def close(self) -> None:
         """Flushes what came: the next attempt goes on behind it."""
         self._file.close()
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

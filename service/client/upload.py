@@ -1,24 +1,23 @@
 """PUT: a file, sent again under one Idempotency-Key until it is stored; or a stream, sent once.
 
-A file that was stored although its answer was lost is not stored twice: the service gives the first
-answer again. A stream cannot be read again, so a break of its connection is an error.
+So are bytes, and whatever else can be read again. What was stored although its answer was lost is
+not stored twice: the service gives the first answer again. A stream cannot be read again, so a
+break of its connection is an error.
 """
 
 from __future__ import annotations
 
-import asyncio
 import mimetypes
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NamedTuple
 
 from service.client.answers import ObjectInfo
-from service.client.blocking import BlockingThread
-from service.client.checksum import NAME, crc_of_file
+from service.client.checksum import NAME, Crc64
 from service.client.connection import Connection, object_path, parse
+from service.client.io_thread import BlockingThread
 from service.client.patience import Patience, Progress
-from service.client.upload_body import UploadBody, file_chunks
+from service.client.sources import Replayable
+from service.client.upload_body import UploadBody, guarded
 from service.errors import (
     Conflict,
     IncompleteBody,
@@ -33,7 +32,7 @@ from service.protocol.user_metadata import format_tags, format_user_metadata
 
 _WAIT_FOR_100_BYTES = 256 << 10
 """From this size on, a refusal spares the upload."""
-_AGAIN: tuple[type[MediagateError], ...] = (
+AGAIN: tuple[type[MediagateError], ...] = (
     *Patience.errors,
     RequestInProgress,
     SlowClient,
@@ -45,7 +44,8 @@ _AGAIN: tuple[type[MediagateError], ...] = (
 class PutOptions:
     """content_type: guessed from the file's name where it is None.
 
-    create_only: an object that is there already stays, and PreconditionFailed is raised.
+    create_only: an object that is there already stays, and PreconditionFailed is raised. if_match:
+    quoted entity tag of the version that may be replaced, else PreconditionFailed.
     """
 
     content_type: str | None = None
@@ -54,17 +54,27 @@ class PutOptions:
     user_metadata: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     create_only: bool = False
+    if_match: str | None = None
+
+    def conditions(self) -> dict[str, str]:
+        return conditions(create_only=self.create_only, if_match=self.if_match)
 
 
-async def put_file(
+def conditions(*, create_only: bool = False, if_match: str | None = None) -> dict[str, str]:
+    """The header fields that say what may be replaced."""
+    headers = {"If-None-Match": "*"} if create_only else {}
+    return headers | ({"If-Match": if_match} if if_match else {})
+
+
+async def put_again(
     connection: Connection,
     bucket: str,
     key: str,
-    source: Path,
+    source: Replayable,
     options: PutOptions,
     progress: Progress,
 ) -> ObjectInfo:
-    """Raises what `put_stream` raises, later; Conflict where the file changes meanwhile."""
+    """Raises what `put_stream` raises, later; Conflict where the source changes meanwhile."""
     path = object_path(bucket, key)
     patience = connection.patience()
     furthest = 0
@@ -78,25 +88,28 @@ async def put_file(
         progress(done_bytes, size_bytes)
 
     async with BlockingThread() as thread:
-        before = await thread.run(_state, source)
-        guessed, _ = await thread.run(mimetypes.guess_type, source.name)
+        before = await thread.run(source.state)
+        guessed, _ = await thread.run(mimetypes.guess_type, source.name or "")
         headers = _headers(options, guessed, source.name)
         headers |= {"Idempotency-Key": new_id(), "Content-Length": str(before.size_bytes)}
         while True:
-            body = UploadBody(file_chunks(source, before.size_bytes), before.size_bytes, noted)
+            chunks = source.chunks(thread, before.size_bytes)
+            body = UploadBody(chunks, before.size_bytes, noted)
             try:
                 info = await _send(connection, path, headers, body)
-            except _AGAIN as error:
-                if await thread.run(_state, source) != before:
+            except AGAIN as error:
+                if await thread.run(source.state) != before:
                     raise Conflict(f"{source} was changed while it was sent") from error
                 await patience.wait(error)
             else:
                 break
         if not body.complete:
             # The first answer told again: that attempt sent all, this one nothing.
-            crc = await thread.run(crc_of_file, source)
+            crc = Crc64()
+            async for chunk in source.chunks(thread, before.size_bytes):
+                crc.update(chunk)
             crc.check(info.digest(NAME), f"mg://{bucket}/{key}")
-        if await thread.run(_state, source) != before:
+        if await thread.run(source.state) != before:
             raise Conflict(f"{source} was changed while it was sent: what is stored may be mixed")
     return info
 
@@ -126,35 +139,12 @@ async def put_stream(
 async def _send(
     connection: Connection, path: str, headers: Mapping[str, str], body: UploadBody
 ) -> ObjectInfo:
-    """The idle time runs while the service takes nothing, not while the source gives nothing."""
     wait = body.size_bytes is None or body.size_bytes >= _WAIT_FOR_100_BYTES
-    try:
-        with connection.translated():
-            async with asyncio.timeout(None) as idle:
-                body.guard(idle, connection.timeouts.idle_s)
-                async with connection.request(
-                    "PUT", path, headers=headers, data=body, expect100=wait
-                ) as response:
-                    info = parse(await response.content.read(), ObjectInfo)
-    except MediagateError as error:
-        if body.error is None:
-            raise
-        # What the source raised reaches us as a broken connection.
-        raise body.error from error
+    answer = await guarded(connection, body, "PUT", path, headers=headers, expect100=wait)
+    info = parse(answer, ObjectInfo)
     if body.complete:
         body.check(info)
     return info
-
-
-class _FileState(NamedTuple):
-    size_bytes: int
-    modified_ns: int
-    inode: int
-
-
-def _state(source: Path) -> _FileState:
-    found = source.stat()
-    return _FileState(found.st_size, found.st_mtime_ns, found.st_ino)
 
 
 def _headers(options: PutOptions, guessed: str | None, name: str | None) -> dict[str, str]:
@@ -168,8 +158,7 @@ def _headers(options: PutOptions, guessed: str | None, name: str | None) -> dict
     tags = format_tags(options.tags)
     if tags:
         headers["X-Tags"] = tags
-    if options.create_only:
-        headers["If-None-Match"] = "*"
+    headers |= options.conditions()
     if any("\r" in value or "\n" in value for value in headers.values()):
         raise Invalid("a header value has no line ends")
     return headers

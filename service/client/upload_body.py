@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 from service.client.answers import ObjectInfo
-from service.client.blocking import CHUNK_BYTES, BlockingThread
 from service.client.checksum import NAME, Crc64
+from service.client.connection import Connection
 from service.client.patience import Progress
-from service.errors import Conflict
+from service.errors import MediagateError
 
 
 class UploadBody:
@@ -69,18 +68,21 @@ class UploadBody:
         self._idle.reschedule(asyncio.get_running_loop().time() + self._idle_s)
 
 
-async def file_chunks(source: Path, size_bytes: int) -> AsyncIterator[bytes]:
-    """Exactly that many bytes. Opened for each attempt: the thread of an attempt that was given up
-    may still read."""
-    left_bytes = size_bytes
-    async with BlockingThread() as thread:
-        file: BinaryIO = await thread.run(open, source, "rb")
-        try:
-            while left_bytes:
-                chunk: bytes = await thread.run(file.read, min(CHUNK_BYTES, left_bytes))
-                if not chunk:
-                    raise Conflict(f"{source} became shorter while it was sent")
-                left_bytes -= len(chunk)
-                yield chunk
-        finally:
-            file.close()
+async def guarded(
+    connection: Connection, body: UploadBody, method: str, path: str, **more: Any
+) -> bytes:
+    """Send the body once; the whole answer.
+
+    The idle time runs while the service takes nothing, not while the source gives nothing.
+    """
+    try:
+        with connection.translated():
+            async with asyncio.timeout(None) as idle:
+                body.guard(idle, connection.timeouts.idle_s)
+                async with connection.request(method, path, data=body, **more) as response:
+                    return await response.content.read()
+    except MediagateError as error:
+        if body.error is None:
+            raise
+        # What the source raised reaches us as a broken connection.
+        raise body.error from error

@@ -15,12 +15,15 @@ from urllib.parse import unquote_to_bytes
 from service.errors import InvalidBucketName, InvalidKey
 
 MAX_KEY_BYTES = 1024
-KEY_PATTERN = r"^(?!(.*/)?\.{1,2}(/|$))[^/\\\x00-\x1f\x7f-\x9f]+(/[^/\\\x00-\x1f\x7f-\x9f]+)*$"
+_SEGMENTS_PATTERN = r"[^/\\\x00-\x1f\x7f-\x9f]+(/[^/\\\x00-\x1f\x7f-\x9f]+)*"
+KEY_PATTERN = rf"^(?!(.*/)?\.{{1,2}}(/|$)){_SEGMENTS_PATTERN}$"
+PREFIX_OF_KEYS_PATTERN = rf"^(?!(.*/)?\.{{1,2}}/)({_SEGMENTS_PATTERN}/?)?$"
 BUCKET_PATTERN = (
     r"^(?!xn--|sthree-|amzn-s3-demo-)(?!.*(-s3alias|--ol-s3|\.mrap|--x-s3|--table-s3)$)"
     r"(?!.*\.\.)(?!\d+(\.\d+){3}$)[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$"
 )
-"""The rules below for other people's programs, but for the length of a key in bytes (ECMA-262)."""
+PREFIX_PATTERN = r"^[^\x00-\x1f\x7f-\x9f]*$"
+"""The rules below for other people's programs, but for lengths in bytes (ECMA-262)."""
 _BAD_PERCENT = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _IP_ADDRESS = re.compile(r"[0-9]+(\.[0-9]+){3}")

@@ -24,7 +24,7 @@ from service.usecases.read_buckets import get_bucket, list_buckets
 from service.usecases.update_bucket import update_bucket
 from service.web.describe import Json, Reply, describe
 from service.web.fields import ETAG, IF_MATCH, LINK, LOCATION
-from service.web.json import Answer, Body, Timestamp, answer, read_body
+from service.web.json import Answer, Body, Integral, Timestamp, answer, read_body
 from service.web.pages import next_of, read_after
 from service.web.query import PageQuery, query_of
 from service.web.state import PRINCIPAL, TARGET, runtime_of
@@ -38,7 +38,7 @@ HeaderText = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e][\x20-\x7e]*
 class BucketBody(Body):
     """The settings of a bucket; in a PATCH, null brings a default back."""
 
-    max_object_size_bytes: Annotated[int, Field(ge=0, lt=1 << 63)] | None = None
+    max_object_size_bytes: Annotated[int, Field(ge=0, lt=1 << 63), Integral] | None = None
     allowed_content_types: Annotated[tuple[MediaRange, ...], Field(max_length=100)] | None = None
     cache_control: HeaderText | None = None
     delivery: Delivery | None = None

@@ -17,7 +17,7 @@ by, the stores' 503, `HEAD` of every `GET`.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -43,16 +43,20 @@ class Json:
 
 @dataclass(frozen=True, slots=True)
 class Raw:
-    """A body of bytes, streamed. media_types: what a client may call it; none for anything."""
+    """A body of bytes, streamed. media_types: what a client may call it; none for anything.
+
+    optional: no body at all counts as one of no bytes.
+    """
 
     media_types: tuple[str, ...] = ()
+    optional: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """`multipart/form-data`, streamed. fields: name -> what it says."""
+    """`multipart/form-data`, streamed. fields: those beside the files."""
 
-    fields: Mapping[str, str] = field(default_factory=dict)
+    fields: tuple[HeaderField, ...] = ()
 
 
 Body = Json | Raw | Form

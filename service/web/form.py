@@ -41,7 +41,7 @@ from service.usecases.put_object import PutRequest, PutResult, put_object
 from service.web.body import RequestBody
 from service.web.describe import Form as FormBody
 from service.web.describe import Reply, describe
-from service.web.fields import IDEMPOTENCY, WANTED_DIGESTS, WRITE_CONDITIONS
+from service.web.fields import FORM_FIELDS, IDEMPOTENCY, WANTED_DIGESTS, WRITE_CONDITIONS
 from service.web.json import Answer, answer
 from service.web.state import PRINCIPAL, TARGET, runtime_of
 from service.web.uploads import WRITE_PROBLEMS, facts_of, idempotency_of, named_file
@@ -64,15 +64,7 @@ class FormAnswer(Answer):
 @describe(
     "Upload files as a browser's form.",
     headers=(*WRITE_CONDITIONS, *WANTED_DIGESTS, *IDEMPOTENCY),
-    body=FormBody(
-        {
-            "key": "The whole key of the next file.",
-            "prefix": "Put before the name of each file that has no key.",
-            "cache-control": "As the header field of a PUT.",
-            "content-language": "As the header field of a PUT.",
-            "x-tags": "As the header field of a PUT.",
-        }
-    ),
+    body=FormBody(FORM_FIELDS),
     answers={
         201: Reply(FormAnswer, says="At least one name is new."),
         200: Reply(FormAnswer, says="All names were there: overwritten."),

@@ -11,7 +11,14 @@ from datetime import UTC, datetime
 from typing import Annotated, TypeVar
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, PlainSerializer, ValidationError, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+)
 
 from service.errors import Invalid, SlowClient, UnsupportedMedia
 from service.web.expect import send_continue
@@ -45,6 +52,15 @@ Timestamp = Annotated[
     WithJsonSchema({"type": "string", "format": "date-time"}, mode="serialization"),
 ]
 B = TypeVar("B", bound=Body)
+
+
+def _integral(value: object) -> object:
+    """JSON has one kind of number: `5.0` is an integer there (JSON Schema 2020-12 §6.1.1)."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Integral = BeforeValidator(_integral)
+"""Beside every `int` of a body, after its bounds: `Annotated[int, Field(ge=0), Integral]`."""
 
 
 async def read_body(request: web.Request, model: type[B], *, optional: bool = False) -> B:

@@ -11,7 +11,12 @@ from pydantic import AwareDatetime, Field, StringConstraints
 from service.errors import Invalid, InvalidBucketName, InvalidCursor, InvalidKey, KeyNotFound
 from service.model.api_key import ApiKey, Scope
 from service.model.ids import KeyId
-from service.protocol.names import validate_bucket_name, validate_prefix
+from service.protocol.names import (
+    BUCKET_PATTERN,
+    PREFIX_PATTERN,
+    validate_bucket_name,
+    validate_prefix,
+)
 from service.usecases.keys import NewKey, create_key, list_keys, revoke_key
 from service.web.describe import Json, Reply, describe
 from service.web.fields import LINK, LOCATION
@@ -25,16 +30,16 @@ LISTING = "keys"
 Name = Annotated[
     str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]+$")
 ]
-Names = Annotated[
-    tuple[Annotated[str, StringConstraints(min_length=1)], ...], Field(max_length=100)
-]
+# The patterns look ahead, which pydantic's do not: they only tell what the handler checks.
+BucketName = Annotated[str, Field(min_length=1, json_schema_extra={"pattern": BUCKET_PATTERN})]
+KeyPrefix = Annotated[str, Field(min_length=1, json_schema_extra={"pattern": PREFIX_PATTERN})]
 
 
 class KeyBody(Body):
     name: Name
     scopes: Annotated[tuple[Scope, ...], Field(min_length=1, max_length=len(Scope))]
-    buckets: Names = ()
-    prefixes: Names = ()
+    buckets: Annotated[tuple[BucketName, ...], Field(max_length=100)] = ()
+    prefixes: Annotated[tuple[KeyPrefix, ...], Field(max_length=100)] = ()
     expires_at: AwareDatetime | None = None
 
 

@@ -24,7 +24,7 @@ from service.usecases.search_objects import search_objects
 from service.web.describe import Reply, describe
 from service.web.fields import LINK
 from service.web.json import Answer, answer
-from service.web.query import PageQuery, query_of
+from service.web.query import PageQuery, Prefix, query_of
 from service.web.state import PRINCIPAL, TARGET, runtime_of
 from service.web.urls import next_page_url
 from service.web.version_answer import VersionAnswer, shown
@@ -36,8 +36,8 @@ MAX_BYTES = 2**63 - 1
 class ObjectsQuery(PageQuery):
     families: ClassVar[dict[str, str]] = {"tag.": "tags", "meta.": "user_metadata"}
 
-    prefix: str = Field("", description="Only keys that start with it.")
-    delimiter: str = Field("", description="Keys that have it behind the prefix are told once.")
+    prefix: Prefix = Field("", description="Only keys that start with it.")
+    delimiter: Prefix = Field("", description="Keys that have it behind the prefix are told once.")
     q: str | None = Field(
         None,
         min_length=1,

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any, ClassVar, TypeVar, get_args
+from functools import cache
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
 from aiohttp import web
 from pydantic import (
@@ -23,7 +24,7 @@ from pydantic import (
 )
 
 from service.errors import Invalid, InvalidKey
-from service.protocol.names import decode_path
+from service.protocol.names import MAX_KEY_BYTES, PREFIX_PATTERN, decode_path
 from service.web.state import QUERY
 
 _SPELLINGS: dict[type, tuple[re.Pattern[str], str]] = {
@@ -40,6 +41,9 @@ _SPELLINGS: dict[type, tuple[re.Pattern[str], str]] = {
 DEFAULT_LIMIT, MAX_LIMIT = 100, 1000
 
 
+Prefix = Annotated[str, Field(max_length=MAX_KEY_BYTES, pattern=PREFIX_PATTERN)]
+
+
 class Query(BaseModel):
     """Base of all of them; each field needs a description.
 
@@ -53,11 +57,16 @@ class Query(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _spelled(cls, value: Any, info: ValidationInfo) -> Any:
-        kinds = set(_types_in(cls.model_fields[info.field_name or ""].annotation))
+        kinds = _kinds(cls, info.field_name or "")
         for kind, (spelling, says) in _SPELLINGS.items():
             if kind in kinds and isinstance(value, str) and not spelling.fullmatch(value):
                 raise ValueError(says)
         return value
+
+
+@cache
+def _kinds(model: type[BaseModel], field: str) -> frozenset[Any]:
+    return frozenset(_types_in(model.model_fields[field].annotation))
 
 
 def _types_in(annotation: Any) -> Iterator[Any]:
@@ -77,6 +86,17 @@ Q = TypeVar("Q", bound=Query)
 
 def read_query(request: web.Request, model: type[Q]) -> Q:
     """Raises Invalid, with the parameter's name where one is at fault."""
+    given = _given(request, model) if request.rel_url.raw_query_string else {}
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        item = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        name = ".".join(str(step) for step in item["loc"])
+        raise Invalid(f"query parameter `{name}`: {item['msg']}", parameter=name) from error
+
+
+def _given(request: web.Request, model: type[Query]) -> dict[str, Any]:
+    """Text by the fields of the model."""
     try:
         # The framework leaves broken escapes as they are, which would name something else.
         decode_path(request.rel_url.raw_query_string)
@@ -87,12 +107,7 @@ def read_query(request: web.Request, model: type[Q]) -> Q:
         if len(request.query.getall(name)) > 1:
             raise Invalid(f"the query parameter {name!r} is repeated", parameter=name)
         _place(given, model, name, request.query[name])
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        item = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        name = ".".join(str(step) for step in item["loc"])
-        raise Invalid(f"query parameter `{name}`: {item['msg']}", parameter=name) from error
+    return given
 
 
 def _place(given: dict[str, Any], model: type[Query], name: str, value: str) -> None:

@@ -17,16 +17,10 @@ from service.protocol.conditionals import format_etag, parse_preconditions
 from service.web.describe import Reply, describe
 from service.web.fields import CACHE_CONTROL, ETAG, IF_NONE_MATCH
 from service.web.openapi.document import build
+from service.web.page import FILES, PAGE
 from service.web.route import Route
 
 JSON = "application/json"
-PAGE = "index.html"
-_TYPES = {
-    PAGE: "text/html",
-    "page.js": "text/javascript",
-    "swagger-ui-bundle.js": "text/javascript",
-    "swagger-ui.css": "text/css",
-}
 # Swagger UI sets styles on its elements and has its icons as data; it may call nobody but us.
 _CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; "
@@ -59,8 +53,7 @@ class Reference:
 
     @cached_property
     def document(self) -> File:
-        built = build(self._routes, self._public_url)
-        return _file(orjson.dumps(built, option=orjson.OPT_INDENT_2), JSON)
+        return _file(orjson.dumps(build(self._routes, self._public_url)), JSON)
 
 
 REFERENCE = web.AppKey("reference", Reference)
@@ -91,20 +84,20 @@ async def get_docs(request: web.Request) -> web.Response:
     "What that page is made of.",
     query=None,
     headers=IF_NONE_MATCH,
-    answers={200: Reply(tuple(dict.fromkeys(_TYPES.values())), *_SAID), 304: _NOT_MODIFIED},
+    answers={200: Reply(tuple(dict.fromkeys(FILES.values())), *_SAID), 304: _NOT_MODIFIED},
     problems=(NotFound,),
 )
 async def get_docs_file(request: web.Request) -> web.Response:
     name = request.match_info["file"]
-    if name not in _TYPES:
+    if name not in FILES:
         raise NotFound
     return _answer(request, await asyncio.to_thread(_read, name))
 
 
 @cache
 def _read(name: str) -> File:
-    """name: of `_TYPES`, so that nobody chooses a path."""
-    return _file((files("service") / "console" / "docs" / name).read_bytes(), _TYPES[name])
+    """name: of `FILES`, so that nobody chooses a path."""
+    return _file((files("service") / "console" / "docs" / name).read_bytes(), FILES[name])
 
 
 def _answer(request: web.Request, file: File) -> web.Response:

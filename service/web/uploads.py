@@ -97,7 +97,7 @@ WRITTEN = {
 @describe(
     "Upload an object.",
     headers=(*FACTS, *WRITE_CONDITIONS, *DIGESTS, *WANTED_DIGESTS, *IDEMPOTENCY),
-    body=Raw(),
+    body=Raw(optional=True),
     answers=WRITTEN,
     problems=WRITE_PROBLEMS,
 )

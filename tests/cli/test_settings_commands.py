@@ -170,3 +170,12 @@ def test_keys_are_made_listed_and_revoked(devstack: Stack, database: dict[str, s
     unknown = mediagate("key", "revoke", "nothing", *env_file, **database)
     assert unknown.returncode == 1
     assert is_one_line(unknown.stderr)
+
+
+def test_the_api_document_is_printed_without_a_store() -> None:
+    done = mediagate("openapi", MEDIAGATE_HTTP__PUBLIC_URL="https://files.example")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["openapi"].startswith("3.1")
+    assert document["servers"] == [{"url": "https://files.example"}]
+    assert "/v1/buckets/{bucket}/objects/{key}" in document["paths"]

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from service.client import Mediagate, Timeouts
+from service.client import AsyncMediagate, Timeouts
 from tests.client.breaking_proxy import Proxy, breaking_proxy
 from tests.web.serving import ROOT_KEY, Service, make_settings, running
 
@@ -26,8 +26,8 @@ async def proxy(service: Service) -> AsyncIterator[Proxy]:
 
 
 @pytest.fixture
-async def mediagate(proxy: Proxy) -> AsyncIterator[Mediagate]:
+async def mediagate(proxy: Proxy) -> AsyncIterator[AsyncMediagate]:
     """A client with the root key, through the proxy, and a bucket `films`."""
-    async with Mediagate(proxy.url, ROOT_KEY, timeouts=SHORT) as mediagate:
+    async with AsyncMediagate(proxy.url, ROOT_KEY, timeouts=SHORT) as mediagate:
         await mediagate.make_bucket("films")
         yield mediagate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.client import Mediagate, Timeouts
+from service.client import AsyncMediagate, Timeouts
 from service.model.ids import DEFAULT_TENANT
 from service.model.version import ObjectFacts, Version
 from service.usecases.put_object import PutRequest, put_object
@@ -19,7 +19,7 @@ async def store(service: Service, data: bytes, key: str = "a", **facts: object) 
     return (await put_object(service.runtime, request, body())).version
 
 
-def fresh_client(proxy: Proxy, **timeouts: float) -> Mediagate:
+def fresh_client(proxy: Proxy, **timeouts: float) -> AsyncMediagate:
     """A client without a connection, so that the next cut meets it."""
     limits = {"connect_s": 2, "idle_s": 2, "request_s": 5, "patience_s": 5} | timeouts
-    return Mediagate(proxy.url, ROOT_KEY, timeouts=Timeouts(**limits))
+    return AsyncMediagate(proxy.url, ROOT_KEY, timeouts=Timeouts(**limits))

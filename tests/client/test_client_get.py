@@ -7,7 +7,7 @@ from contextlib import aclosing
 import pytest
 from aiohttp import web
 
-from service.client import Mediagate, UnexpectedAnswer, Unreachable
+from service.client import AsyncMediagate, UnexpectedAnswer, Unreachable
 from service.errors import (
     Conflict,
     DigestMismatch,
@@ -101,7 +101,7 @@ async def test_a_service_that_stays_away_ends_patience(service, proxy, mediagate
 
 
 async def test_nobody_listening_is_told_at_once(unused_tcp_port):
-    async with Mediagate(f"http://127.0.0.1:{unused_tcp_port}", "k") as nobody:
+    async with AsyncMediagate(f"http://127.0.0.1:{unused_tcp_port}", "k") as nobody:
         with pytest.raises(Unreachable, match="no connection"):
             await asyncio.wait_for(read(nobody), 2)
 
@@ -129,7 +129,7 @@ async def test_an_error_tells_its_request(mediagate):
 
 
 async def test_a_wrong_key_is_unauthenticated(proxy):
-    async with Mediagate(proxy.url, "wrong") as stranger:
+    async with AsyncMediagate(proxy.url, "wrong") as stranger:
         with pytest.raises(Unauthenticated):
             await stranger.stat("films", "a")
 
@@ -141,7 +141,7 @@ async def test_something_else_listening_is_no_service(aiohttp_server):
     app = web.Application()
     app.router.add_get("/{path:.*}", hello)
     server = await aiohttp_server(app)
-    async with Mediagate(str(server.make_url("")), "k") as lost:
+    async with AsyncMediagate(str(server.make_url("")), "k") as lost:
         with pytest.raises(UnexpectedAnswer, match="418"):
             await lost.stat("films", "a")
 

@@ -7,7 +7,7 @@ import random
 import pytest
 from aiohttp import web
 
-from service.client import Mediagate, Timeouts, Unreachable
+from service.client import AsyncMediagate, Timeouts, Unreachable
 from service.client.upload import PutOptions
 from service.errors import (
     BucketNotFound,
@@ -47,7 +47,7 @@ async def read(mediagate, key="a"):
 
 
 async def keys(mediagate):
-    return [item.key async for page in mediagate.list("films") for item in page.items]
+    return [item.key async for page in mediagate.pages("films") for item in page.items]
 
 
 def attempts(proxy):
@@ -140,7 +140,7 @@ async def test_a_refused_stream_is_not_read(proxy, mediagate):
 
     with pytest.raises(BucketNotFound):
         await mediagate.put("absent", "a", source())
-    async with Mediagate(proxy.url, "wrong") as stranger:
+    async with AsyncMediagate(proxy.url, "wrong") as stranger:
         with pytest.raises(Unauthenticated):
             await stranger.put("films", "a", source())
     assert read == []
@@ -156,7 +156,7 @@ async def test_create_only_leaves_what_is_there(mediagate, film):
 
 async def test_a_file_that_is_too_large_is_refused_before_it_is_sent(film):
     small = make_settings(limits=Limits(max_object_bytes=MIB))
-    async with running(small) as service, Mediagate(service.url, ROOT_KEY) as mediagate:
+    async with running(small) as service, AsyncMediagate(service.url, ROOT_KEY) as mediagate:
         await mediagate.make_bucket("films")
         seen = []
         with pytest.raises(TooLarge):
@@ -253,7 +253,7 @@ async def scripted(aiohttp_server):
 
 
 def short(scripted, **timeouts):
-    return Mediagate(scripted.url, "k", timeouts=Timeouts(**({"patience_s": 3} | timeouts)))
+    return AsyncMediagate(scripted.url, "k", timeouts=Timeouts(**({"patience_s": 3} | timeouts)))
 
 
 async def test_503_and_a_first_attempt_under_way_are_waited_for(scripted, film):
@@ -263,7 +263,7 @@ async def test_503_and_a_first_attempt_under_way_are_waited_for(scripted, film):
         (409, {"code": "request_in_progress"}, {"Retry-After": "1"}),
         (201, {}, {}),
     ]
-    async with Mediagate(
+    async with AsyncMediagate(
         scripted.url, "k", on_retry=lambda error, pause_s: notices.append((error.code, pause_s))
     ) as mediagate:
         await mediagate.put("films", "a", film)
@@ -303,7 +303,7 @@ async def test_a_page_of_a_proxy_is_an_error_by_its_status(aiohttp_server, film)
     app = web.Application()
     app.router.add_put("/{path:.*}", unavailable)
     server = await aiohttp_server(app)
-    async with Mediagate(str(server.make_url("")), "k") as mediagate:
+    async with AsyncMediagate(str(server.make_url("")), "k") as mediagate:
         with pytest.raises(TooLarge, match="413"):
             await mediagate.put("films", "a", chunks(b"x"))
 
@@ -316,7 +316,10 @@ async def test_a_service_that_takes_nothing_is_given_up(film):
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     timeouts = Timeouts(idle_s=0.2, patience_s=0.3)
-    async with server, Mediagate(f"http://127.0.0.1:{port}", "k", timeouts=timeouts) as mediagate:
+    async with (
+        server,
+        AsyncMediagate(f"http://127.0.0.1:{port}", "k", timeouts=timeouts) as mediagate,
+    ):
         with pytest.raises(Unreachable, match="too long"):
             await asyncio.wait_for(mediagate.put("films", "a", film), 3)
 
@@ -328,6 +331,6 @@ async def test_a_source_that_gives_nothing_for_long_is_waited_for(service):
         yield b"b"
 
     timeouts = Timeouts(idle_s=0.2)
-    async with Mediagate(service.url, ROOT_KEY, timeouts=timeouts) as mediagate:
+    async with AsyncMediagate(service.url, ROOT_KEY, timeouts=timeouts) as mediagate:
         await mediagate.make_bucket("films")
         assert (await mediagate.put("films", "a", slow())).size_bytes == 2

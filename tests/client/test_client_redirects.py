@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from service.client import Mediagate, UnexpectedAnswer, Unreachable
+from service.client import AsyncMediagate, UnexpectedAnswer, Unreachable
 from service.errors import Forbidden, PreconditionFailed
 from service.settings import MIB, S3
 from tests.client.breaking_proxy import Cut, Proxy, breaking_proxy
@@ -30,7 +30,7 @@ class World:
     service: Service
     proxy: Proxy
     asked: Asked
-    mediagate: Mediagate
+    mediagate: AsyncMediagate
 
     async def read(self, **what: object) -> bytes:
         async with self.mediagate.get("films", "a", **what) as download:
@@ -50,7 +50,7 @@ async def world() -> AsyncIterator[World]:
         body = {"delivery": "redirect"}
         async with service.fetch("PUT", "/v1/buckets/films", json=body) as response:
             assert response.status == 201
-        mediagate = Mediagate(service.url, ROOT_KEY, timeouts=SHORT)
+        mediagate = AsyncMediagate(service.url, ROOT_KEY, timeouts=SHORT)
         await stack.enter_async_context(mediagate)
         yield World(service, proxy, asked, mediagate)
 
@@ -198,7 +198,7 @@ async def test_a_redirect_of_somebody_else_is_not_followed(aiohttp_server, heade
     app = web.Application()
     app.router.add_get("/{path:.*}", elsewhere)
     server = await aiohttp_server(app)
-    async with Mediagate(str(server.make_url("")), ROOT_KEY, timeouts=SHORT) as lost:
+    async with AsyncMediagate(str(server.make_url("")), ROOT_KEY, timeouts=SHORT) as lost:
         with pytest.raises(UnexpectedAnswer):
             async with lost.get("films", "a"):
                 pass

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from service.client import Mediagate
+from service.client import AsyncMediagate
 from tests.e2e.installation import ROOT_KEY
 
 ROOT = Path(__file__).parent.parent.parent
@@ -57,8 +57,8 @@ async def test_the_first_minute_works_as_it_is_written(service, checkout):
     assert '"prefixes":["docs/","films/"]' in told
     assert "docs/api.md\n" in told
     assert (checkout / "back.bin").read_bytes() == (checkout / "film.bin").read_bytes()
-    async with Mediagate(service.url, ROOT_KEY) as mediagate:
-        left = [item.key async for page in mediagate.list("demo") for item in page.items]
+    async with AsyncMediagate(service.url, ROOT_KEY) as mediagate:
+        left = [item.key async for page in mediagate.pages("demo") for item in page.items]
         assert left == ["docs.tar", "docs/LICENSE", "docs/README.md"]
         for key in left:
             await mediagate.delete("demo", key)

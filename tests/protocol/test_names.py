@@ -1,11 +1,16 @@
+import re
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from service.errors import InvalidBucketName, InvalidKey
 from service.protocol.names import (
+    BUCKET_PATTERN,
+    KEY_PATTERN,
+    PREFIX_OF_KEYS_PATTERN,
+    PREFIX_PATTERN,
     decode_path,
     validate_bucket_name,
     validate_key,
@@ -122,3 +127,50 @@ def test_bucket_names_of_s3_are_taken(name):
 def test_other_bucket_names_are_refused(name):
     with pytest.raises(InvalidBucketName):
         validate_bucket_name(name)
+
+
+ANY_SEGMENT = st.text(
+    st.sampled_from("a.é\\\x00\x7f\x9f\n %") | st.characters(exclude_categories=("Cs",)), max_size=3
+)
+
+
+@given(st.lists(ANY_SEGMENT, max_size=4).map("/".join))
+@example("a\n")
+@example("../a")
+@example("a/..")
+@example("...")
+def test_the_pattern_of_a_key_says_what_is_taken(key):
+    assert bool(re.fullmatch(KEY_PATTERN, key)) == is_taken(validate_key, key)
+
+
+@given(st.lists(ANY_SEGMENT, max_size=4).map("/".join))
+def test_the_pattern_of_a_prefix_says_what_is_taken(prefix):
+    assert bool(re.fullmatch(PREFIX_PATTERN, prefix)) == is_taken(validate_prefix, prefix)
+
+
+@given(st.lists(ANY_SEGMENT, max_size=4).map("/".join))
+@example("../")
+@example("..")
+@example("a/")
+def test_the_pattern_of_a_forms_prefix_says_which_make_keys(prefix):
+    taken = bool(re.fullmatch(PREFIX_OF_KEYS_PATTERN, prefix))
+    assert taken == is_taken(validate_key, prefix + "name")
+
+
+@given(st.text("az09.-_A", min_size=1, max_size=8) | st.text("0123.", min_size=7, max_size=12))
+@example("xn--abc")
+@example("abc--x-s3")
+@example("a" * 63)
+@example("a" * 64)
+@example("1.2.3.4")
+@example("1.2.3.4.5")
+def test_the_pattern_of_a_bucket_says_what_is_taken(name):
+    assert bool(re.fullmatch(BUCKET_PATTERN, name)) == is_taken(validate_bucket_name, name)
+
+
+def is_taken(validate, name):
+    try:
+        validate(name)
+    except (InvalidKey, InvalidBucketName):
+        return False
+    return True

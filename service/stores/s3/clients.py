@@ -65,7 +65,7 @@ async def open_clients(settings: S3) -> Clients:
                     region_name=settings.region,
                     aws_access_key_id=settings.access_key,
                     aws_secret_access_key=settings.secret_key.get_secret_value(),
-                    config=_config(settings, attempts),
+                    config=client_config(settings, attempts),
                 )
             )
 
@@ -101,7 +101,7 @@ def _tls_context(ca_bundle: str | None) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=get_cert_path(verify))
 
 
-def _config(settings: S3, attempts: int) -> AioConfig:
+def client_config(settings: S3, attempts: int) -> AioConfig:
     return AioConfig(
         signature_version="s3v4",
         max_pool_connections=settings.max_connections,

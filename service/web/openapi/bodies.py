@@ -18,7 +18,7 @@ def body_of(operation: Operation, schemas: Schemas) -> dict[str, Any] | None:
     content = {
         kind: schema for body in operation.bodies for kind, schema in _content(body, schemas)
     }
-    optional = any(isinstance(body, Json) and body.optional for body in operation.bodies)
+    optional = any(isinstance(body, Json | Raw) and body.optional for body in operation.bodies)
     return {
         "content": {kind: {"schema": schema} for kind, schema in content.items()},
         "required": not optional,
@@ -40,7 +40,7 @@ def _content(body: Body, schemas: Schemas) -> Iterable[tuple[str, JsonSchema]]:
 
 def _form(form: Form) -> JsonSchema:
     fields: dict[str, JsonSchema] = {
-        name: {"type": "string", "description": says} for name, says in form.fields.items()
+        field.example_name: {**field.schema, "description": field.says} for field in form.fields
     }
     return {
         "type": "object",

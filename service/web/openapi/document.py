@@ -13,6 +13,14 @@ from service.web.openapi.parameters import parameters_of
 from service.web.openapi.schemas import Schemas
 from service.web.route import Route
 
+_DESCRIPTION = """\
+Every answer has an `X-Request-Id`, every error is `application/problem+json` (RFC 9457) with a
+stable `code`. A query parameter that an operation does not know is refused. Keys of objects may
+have slashes, as they are or as `%2F`. `X-Meta-Title` stands for any `X-Meta-<name>`. Beside what an
+operation lists, any request may be told 405 (with `Allow`), 417 (another `Expect` than
+`100-continue`), 501 or 505.
+"""
+_OUTSIDE = "service"
 _SECURITY = {
     "key": {
         "type": "http",
@@ -38,11 +46,12 @@ def build(routes: Iterable[Route], public_url: str | None) -> dict[str, Any]:
         "info": {
             "title": "Mediagate",
             "summary": "Files of any size over HTTP, in S3, with their metadata beside them.",
+            "description": _DESCRIPTION,
             "version": version("mediagate"),
             "license": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": public_url.rstrip("/") if public_url else "/"}],
-        "tags": [{"name": name} for name in dict.fromkeys(_tag(path) for path in paths)],
+        "tags": [{"name": name} for name in _tags(paths)],
         "paths": paths,
         "components": {
             "schemas": dict(sorted({**schemas.components, "Problem": PROBLEM}.items())),
@@ -78,7 +87,12 @@ def _head_name(name: str) -> str:
     return "head_" + name.removeprefix("get_")
 
 
+def _tags(paths: Iterable[str]) -> list[str]:
+    """As the table has them, what is outside `/v1` last."""
+    return sorted(dict.fromkeys(map(_tag, paths)), key=lambda name: name == _OUTSIDE)
+
+
 def _tag(path: str) -> str:
     """`/v1/buckets/{bucket}/objects/{key}` -> `objects`; what is outside `/v1` is `service`."""
     steps = [step for step in path.split("/") if step and not step.startswith("{")]
-    return steps[-1] if steps[0] == "v1" else "service"
+    return steps[-1] if steps[0] == "v1" else _OUTSIDE

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from service.protocol.names import BUCKET_PATTERN, KEY_PATTERN, MAX_KEY_BYTES
+from service.web import page
 from service.web.describe import Operation
 from service.web.fields import HeaderField
 from service.web.openapi.schemas import JsonSchema, Schemas
@@ -18,6 +19,7 @@ _PATH: dict[str, tuple[str, JsonSchema]] = {
         f"At most {MAX_KEY_BYTES} bytes of UTF-8.",
         {"pattern": KEY_PATTERN, "maxLength": MAX_KEY_BYTES},
     ),
+    "file": ("Its name.", {"enum": sorted(page.FILES)}),
     "id": ("The id, as its making told it.", {"minLength": 1}),
 }
 
