@@ -9,6 +9,8 @@ TIME ?= 60s
 SIZE ?= 16MiB
 URL ?=
 KEY ?= $(MEDIAGATE_KEY)
+METADATA ?=
+SIZES ?= 10000 1000000
 
 SUPPORTED = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
@@ -24,7 +26,7 @@ TOOLS_PATH := $(BIN):$(PATH):$(HOME)/go/bin:/usr/local/go/bin
 
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
-.PHONY: help run stack test faults load bench lint audit minio clean
+.PHONY: help run stack test faults load bench scale lint audit minio clean
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
@@ -52,6 +54,9 @@ load: $(DEVELOPMENT) ## load-test a service of its own, or the one at URL; repor
 
 bench: $(DEVELOPMENT) ## what it costs beside nginx and the bare store (ARGS="--only transfers,small"); DATA/bench.txt
 	@exec env PATH="$(TOOLS_PATH)" $(BIN)/python -m tests.load.bench --out "$(DATA)/bench" $(ARGS)
+
+scale: $(DEVELOPMENT) ## p50 of each kind of page in buckets of SIZES objects, on a real METADATA=mongodb://…
+	@$(BIN)/python -m tests.load.scale --metadata "$(METADATA)" --sizes $(SIZES) $(ARGS)
 
 lint: $(DEVELOPMENT) ## style, types, layers, dependencies, Dockerfile, compose file
 	$(BIN)/ruff check

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from service.model.ids import BucketId, TenantId, VersionId
 from service.model.preconditions import Preconditions
+from service.model.search import Found, Position, Sort, Wanted
 from service.model.version import Entry, ObjectFacts, Version
 
 FactsChange = Callable[[ObjectFacts], ObjectFacts]
@@ -39,6 +40,23 @@ class VersionIndex(Protocol):
         """Latest versions with the prefix, keys >= start (or > start), by key in UTF-8 order.
 
         start: "" for the beginning.
+        """
+
+    async def search(
+        self,
+        tenant: TenantId,
+        bucket: BucketId,
+        wanted: Wanted,
+        sort: Sort,
+        *,
+        after: Position | None,
+        limit: int,
+        max_examined: int,
+    ) -> Found:
+        """Latest versions that fulfil all of it, in the order, from behind `after` on.
+
+        Up to `limit` of them; fewer, even none, with a place to resume at, where `max_examined`
+        entries were looked at. Each step gets ahead. What is there all the time is met once.
         """
 
     async def history(

@@ -11,12 +11,18 @@ from hypothesis import strategies as st
 
 from service.model.api_key import ApiKey, Scope
 from service.model.bucket import BucketSettings, Delivery
+from service.model.event import Event, EventType
+from service.model.ids import EventId
 from service.model.preconditions import EntityTag, EntityTags, Preconditions
+from service.model.search import Order
 from service.model.upload import Completion, Idempotency, Intent, Part
 from service.model.version import DeleteMarker, ObjectFacts, Version
 from service.stores.mongo import documents as d
 from service.stores.mongo import upload_documents as u
 from service.stores.mongo.driver import CODEC
+from service.stores.mongo.events import event_in
+from service.stores.mongo.searchable import number_text, place_text, searchable
+from service.stores.search_plan import position_of
 
 TEXT = st.text(max_size=12) | st.sampled_from(["$a", "$$NOW", "a.b", "", "\0", "$literal"])
 SIZE = st.integers(0, 1 << 62)
@@ -133,3 +139,20 @@ def test_no_user_string_is_a_field_name(facts: ObjectFacts):
     assert set(document) == known
     for pairs in (document["user_metadata"], document["tags"]):
         assert all(set(pair) == {"k", "v"} for pair in pairs)
+
+
+@given(VERSIONS)
+def test_an_object_has_what_searches_read_by_and_an_event_has_not(version: Version):
+    assert d.version_in(version)["search"] == searchable(version)
+    event = Event(EventId("e"), EventType.OBJECT_CREATED, 1, version.created_at, version)
+    assert event_in(event)["version"] == d.bare_version_in(version)
+    assert "search" not in event_in(event)["version"]
+
+
+@given(VERSIONS, VERSIONS)
+def test_places_as_text_sort_as_places_do(one: Version, other: Version):
+    for order in Order:
+        places = [position_of(version, order) for version in (one, other)]
+        texts = [place_text(place, order) for place in places]
+        assert (texts[0] < texts[1]) == (places[0] < places[1])
+        assert order is Order.KEY or texts[0].startswith(number_text(places[0].number))

@@ -13,6 +13,8 @@ from test_outbox import api_key, drained
 
 from service.errors import SchemaMismatch
 from service.model.event import EventType
+from service.model.search import Sort, Wanted
+from service.protocol.terms import word_terms
 from service.settings import Metadata
 from service.stores.mongo import open_metadata
 from service.stores.mongo.driver import Database, connect, open_database
@@ -124,6 +126,28 @@ async def test_the_journal_begins_with_what_is_there_already(
     }
     await STEPS[1](database)
     assert await drained(world) == []
+    await store.close()
+
+
+async def test_objects_stored_before_there_was_a_search_are_found(
+    mongo_settings: Metadata, database: Database
+):
+    store = open_metadata(mongo_settings)
+    await store.start()
+    world = await World(store, asyncio.sleep).open()
+    versions = [await world.put(key) for key in ("one", "two")]
+    stored = await database["versions"].find({}).to_list(None)
+    await database["versions"].update_many({}, {"$unset": {"search": True}})
+    await database["meta"].update_one({"_id": "schema"}, {"$set": {"version": 2}})
+    wanted = Wanted(terms=tuple(word_terms("tw")))
+    for found in ((), (versions[1],), (versions[1],)):
+        search = store.versions.search(
+            *world.place, wanted, Sort(), after=None, limit=10, max_examined=100
+        )
+        assert (await search).versions == found
+        assert await store.migrate() == SCHEMA_VERSION
+        await STEPS[2](database)
+    assert await database["versions"].find({}).to_list(None) == stored
     await store.close()
 
 

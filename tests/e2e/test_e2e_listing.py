@@ -107,3 +107,28 @@ async def test_listing_of_a_bucket_that_is_not_there(http: ClientSession) -> Non
     async with http.get("/v1/buckets/none-such/objects") as response:
         assert response.status == 404
         assert (await response.json(content_type=None))["code"] == "bucket_not_found"
+
+
+async def test_a_search_finds_by_facts_of_the_upload_and_loses_what_is_overwritten(
+    http: ClientSession, bucket: str
+):
+    headers = {"X-Tags": "who=family", "X-Meta-Title": "UTF-8''Caf%C3%A9%20noir"}
+    objects = f"{bucket}/objects"
+    for key in ("a/one.txt", "a/two.txt", "b/three.txt"):
+        async with http.put(f"{objects}/{key}", data=key.encode(), headers=headers) as response:
+            assert response.status == 201
+    async with http.put(f"{objects}/a/two.txt", data=b"", headers={"X-Tags": "who=me"}) as response:
+        assert response.status == 200
+    searches: tuple[tuple[dict[str, Any], list[str]], ...] = (
+        ({"q": "cafe NO"}, ["a/one.txt", "b/three.txt"]),
+        ({"q": "t"}, ["a/one.txt", "a/two.txt", "b/three.txt"]),
+        ({"tag.who": "family", "sort": "-created"}, ["b/three.txt", "a/one.txt"]),
+        ({"tag.who": "me"}, ["a/two.txt"]),
+        ({"meta.title": "Café noir", "prefix": "b/"}, ["b/three.txt"]),
+        ({"size_max": 0}, ["a/two.txt"]),
+        ({"sort": "-size", "type": "application/*"}, ["b/three.txt", "a/one.txt", "a/two.txt"]),
+    )
+    for query, found in searches:
+        assert await walk(http, bucket, limit=1, **query) == (found, []), query
+    async with http.get(objects, params={"q": "a", "delimiter": "/"}) as response:
+        assert response.status == 400

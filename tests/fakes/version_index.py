@@ -10,8 +10,10 @@ from service.model.bucket import Bucket
 from service.model.event import EventType
 from service.model.ids import BucketId, TenantId, VersionId, new_id
 from service.model.preconditions import Preconditions
+from service.model.search import Found, Position, Sort, Wanted
 from service.model.version import DeleteMarker, Entry, Version
 from service.stores.version_port import FactsChange
+from tests.fakes import search
 from tests.fakes.clock import Clock
 from tests.fakes.deletions import FakeDeletion, kill
 from tests.fakes.metadata_changes import FakeMetadataChange
@@ -78,6 +80,20 @@ class FakeVersionIndex:
             if v.key.startswith(prefix) and after(v.key)
         ]
         return sorted(found, key=lambda v: v.key.encode())[:limit]
+
+    async def search(
+        self,
+        tenant: TenantId,
+        bucket: BucketId,
+        wanted: Wanted,
+        sort: Sort,
+        *,
+        after: Position | None,
+        limit: int,
+        max_examined: int,
+    ) -> Found:
+        entries = latest_in(self._replica.majority, tenant, bucket)
+        return search.run(entries, wanted, sort, after, limit, max_examined)
 
     async def history(
         self,

@@ -60,7 +60,16 @@ READS = {
         "scan",
         "close",
     },
-    "versions": {"get_latest", "get", "current_seq", "scan", "has_content", "dead", "history"},
+    "versions": {
+        "get_latest",
+        "get",
+        "current_seq",
+        "scan",
+        "search",
+        "has_content",
+        "dead",
+        "history",
+    },
     "uploads": {"get", "expired", "undoable_in", "due", "count"},
     "buckets": {"get", "list"},
 }

@@ -67,8 +67,8 @@ async def test_a_prefix_of_any_characters_finds_its_keys(service, bucket):
 
 @pytest.mark.parametrize(
     "query",
-    ["limit=0", "limit=1001", "limit=x", "limit=%D9%A1", "q=words", "Prefix=a", "prefix=a&prefix=b",
-     "prefix=%FF", "prefix=%00", "prefix=%2", "cursor=abc", "cursor=", "sort=key"],
+    ["limit=0", "limit=1001", "limit=x", "limit=%D9%A1", "Q=words", "Prefix=a", "prefix=a&prefix=b",
+     "prefix=%FF", "prefix=%00", "prefix=%2", "cursor=abc", "cursor=", "sort=name"],
 )  # fmt: skip
 async def test_what_is_not_understood_is_refused(service, bucket, query):
     raw = URL(f"{service.url}{LIST}?{query}", encoded=True)

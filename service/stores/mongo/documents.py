@@ -15,6 +15,7 @@ from service.model.api_key import ApiKey, Scope
 from service.model.bucket import Bucket, BucketSettings, BucketState, Delivery
 from service.model.version import DeleteMarker, Entry, ObjectFacts, Version
 from service.stores.mongo.driver import Document
+from service.stores.mongo.searchable import searchable
 
 OBJECT, MARKER, TOMBSTONE = "object", "marker", "tombstone"
 """The kinds of documents in `versions`."""
@@ -49,6 +50,11 @@ def facts_out(document: Document) -> ObjectFacts:
 
 
 def version_in(version: Version) -> Document:
+    """The document of a current or kept version, with what searches read by."""
+    return bare_version_in(version) | {"search": searchable(version)}
+
+
+def bare_version_in(version: Version) -> Document:
     marks: Document = {} if version.damaged_at is None else {"damaged_at": version.damaged_at}
     if version.changed_seq:
         marks["changed_seq"] = version.changed_seq

@@ -14,11 +14,11 @@ from service.model.version import DeleteMarker, Version
 from service.stores.mongo.documents import (
     api_key_in,
     api_key_out,
+    bare_version_in,
     bucket_in,
     bucket_out,
     marker_in,
     marker_out,
-    version_in,
     version_out,
 )
 from service.stores.mongo.driver import Document
@@ -38,7 +38,7 @@ def event_in(event: Event) -> Document:
 def _subject_in(of: Subject) -> Document:
     match of:
         case Version():
-            return {"bucket_id": of.bucket_id, "key": of.key, "version": version_in(of)}
+            return {"bucket_id": of.bucket_id, "key": of.key, "version": bare_version_in(of)}
         case DeleteMarker():
             return {"bucket_id": of.bucket_id, "key": of.key, "marker": marker_in(of)}
         case Bucket():

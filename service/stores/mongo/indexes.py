@@ -12,13 +12,11 @@ there is, so their sparse indexes hold only work.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
-from pymongo import ASCENDING, IndexModel
 from pymongo.errors import OperationFailure
 
 from service.stores.mongo.driver import Database
+from service.stores.mongo.index_rows import Index, Shape
+from service.stores.mongo.search_indexes import SEARCH_INDEXES, SEARCH_SHAPES
 
 BY_ID = "_id_"
 NAMESPACE_EXISTS = 48
@@ -35,36 +33,6 @@ COLLECTIONS = (
     "publishers",
     "meta",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Index:
-    collection: str
-    name: str
-    keys: tuple[str, ...]
-    unique: bool = False
-    sparse: bool = False
-    partial: dict[str, Any] | None = None
-
-    def model(self) -> IndexModel:
-        options: dict[str, Any] = {"name": self.name, "unique": self.unique}
-        if self.sparse:
-            options["sparse"] = True
-        if self.partial is not None:
-            options["partialFilterExpression"] = self.partial
-        return IndexModel([(key, ASCENDING) for key in self.keys], **options)
-
-
-@dataclass(frozen=True, slots=True)
-class Shape:
-    """filter: field -> `=` (or one of several), `<` (an upper bound), `>` (a lower one or both)."""
-
-    collection: str
-    query: str
-    filter: dict[str, str]
-    index: str
-    sort: tuple[str, ...] = field(default=())
-
 
 HELD = ("tenant", "idempotency.principal", "idempotency.key", "idempotency.ordinal")
 
@@ -84,6 +52,7 @@ INDEXES = (
         ("tenant", "bucket_id", "kind", "latest", "key"),
         partial={"latest": True},
     ),
+    *SEARCH_INDEXES,
     Index("versions", "history", ("tenant", "bucket_id", "live", "key", "seq")),
     Index("versions", "dead", ("kind", "latest", "dead_since"), partial={"latest": False}),
     Index("versions", "tombstones", ("kind", "dead_since"), partial={"kind": "tombstone"}),
@@ -123,6 +92,7 @@ SHAPES = (
         "listing",
         sort=("key",),
     ),
+    *SEARCH_SHAPES,
     Shape(
         "versions",
         "whether a bucket has content",

@@ -25,6 +25,7 @@ from service.stores.mongo.driver import Database
 from service.stores.mongo.events import event_in
 from service.stores.mongo.indexes import ensure_indexes
 from service.stores.mongo.restoring import MARK
+from service.stores.mongo.search_migration import make_searchable
 
 SCHEMA_VERSION = 3
 TRIES, PAUSE_S = 50, 0.02
@@ -57,10 +58,12 @@ async def _announce(
 
 
 async def _mark_what_counts(database: Database) -> None:
-    """2 -> 3: buckets may keep versions, so an object that counts says so itself."""
+    """2 -> 3: buckets may keep versions, so an object that counts says so itself; and objects have
+    what searches read by."""
     await database["versions"].update_many(
         {"kind": OBJECT, "latest": True}, {"$set": {"live": True}}
     )
+    await make_searchable(database)
 
 
 STEPS: Mapping[int, Step] = {1: _announce_what_is_there, 2: _mark_what_counts}

@@ -16,6 +16,7 @@ from pymongo import ASCENDING, DESCENDING
 
 from service.model.ids import BucketId, TenantId, VersionId
 from service.model.preconditions import Preconditions
+from service.model.search import Found, Position, Sort, Wanted
 from service.model.version import Entry, Version
 from service.protocol.prefixes import successor
 from service.stores.mongo.clock import read_past
@@ -31,7 +32,9 @@ from service.stores.mongo.driver import Database, Document
 from service.stores.mongo.errors import Guard
 from service.stores.mongo.latest_reads import LatestReads, latest_of
 from service.stores.mongo.metadata_changes import MetadataChange
+from service.stores.mongo.search import MongoReader
 from service.stores.mongo.transactions import Transactions
+from service.stores.search_plan import run
 from service.stores.version_port import FactsChange
 
 
@@ -93,9 +96,25 @@ class MongoVersionIndex:
             "key": bounds,
         }
         with self._guard.reading():
-            cursor = self._versions.find(page, sort=[("key", ASCENDING)], limit=limit)
+            cursor = self._versions.find(
+                page, {"search": False}, sort=[("key", ASCENDING)], limit=limit
+            )
             found = await cursor.to_list(limit)
         return [version_out(document) for document in found]
+
+    async def search(
+        self,
+        tenant: TenantId,
+        bucket: BucketId,
+        wanted: Wanted,
+        sort: Sort,
+        *,
+        after: Position | None,
+        limit: int,
+        max_examined: int,
+    ) -> Found:
+        reader = MongoReader(self._versions, self._guard, tenant, bucket, wanted, sort)
+        return await run(reader, wanted, sort, after=after, limit=limit, max_examined=max_examined)
 
     async def history(
         self,
