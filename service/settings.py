@@ -116,7 +116,7 @@ class Limits(_Group):
     max_archive_ratio: int = Field(100, ge=1)
     max_atomic_entries: int = Field(1_000, ge=1)
     max_header_bytes: int = Field(16 * KIB, ge=1024)
-    max_metadata_bytes: int = Field(8 * KIB, ge=0)
+    max_metadata_bytes: int = Field(16 * KIB, ge=0)
     max_tags: int = Field(50, ge=0)
     max_connections: int = Field(10_000, ge=1)
     min_rate_bytes_s: int = Field(64 * KIB, ge=0)

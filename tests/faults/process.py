@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EFFECTS = {
     "blobs": {"put", "create_multipart", "upload_part", "complete", "abort", "delete"},
-    "versions": {"delete", "delete_version", "forget_dead", "forget_tombstones"},
+    "versions": {"change_facts", "delete", "delete_version", "forget_dead", "forget_tombstones"},
     "uploads": {
         "admit",
         "renew",
@@ -68,6 +68,7 @@ TRANSACTIONS = {
     "uploads.commit",
     "uploads.commit_whole",
     "uploads.commit_all",
+    "versions.change_facts",
     "versions.delete",
     "versions.delete_version",
 }
