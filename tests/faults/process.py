@@ -38,6 +38,7 @@ EFFECTS = {
         "complete",
         "commit",
         "commit_whole",
+        "commit_all",
         "begin_undo",
         "fence",
         "take_over",
@@ -67,6 +68,7 @@ TRANSACTIONS = {
     "uploads.commit",
     "uploads.commit_whole",
     "versions.change_facts",
+    "uploads.commit_all",
     "versions.delete",
     "versions.delete_version",
 }
