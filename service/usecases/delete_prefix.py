@@ -9,7 +9,8 @@ then is not counted. Two that work at one job by mistake do no harm, and only it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import structlog
@@ -94,7 +95,8 @@ async def _delete_batch(
     """
     while versions:
         gate = asyncio.Semaphore(_AT_ONCE)
-        outcomes = await asyncio.gather(*(_delete(runtime, each, gate) for each in versions))
+        async with _kept(runtime, job, owner, lease_s):
+            outcomes = await asyncio.gather(*(_delete(runtime, each, gate) for each in versions))
         if "no bucket" in outcomes:
             raise BucketNotFound
         job = replace(
@@ -111,6 +113,26 @@ async def _delete_batch(
             await asyncio.sleep(_PAUSE_S)
             await runtime.metadata.jobs.advance(job, owner, lease_s)
     return job
+
+
+@asynccontextmanager
+async def _kept(runtime: Runtime, job: Job, owner: str, lease_s: float) -> AsyncIterator[None]:
+    """Extend the lease meanwhile: one delete that meets conflicts can outlast it."""
+
+    async def keep() -> None:
+        while True:
+            await asyncio.sleep(lease_s / 3)
+            try:
+                await runtime.metadata.jobs.advance(job, owner, lease_s)
+            except StoreUnavailable as error:
+                log.info("job_lease_not_extended", job=job.id, reason=error.code)
+
+    keeping = asyncio.create_task(keep())
+    try:
+        yield
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
 
 
 async def _delete(runtime: Runtime, version: Version, gate: asyncio.Semaphore) -> str:

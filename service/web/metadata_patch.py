@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar
 
 from aiohttp import hdrs, web
@@ -22,7 +23,7 @@ from service.protocol.media_types import MAX_TYPE_BYTES
 from service.protocol.user_metadata import MAX_TAG_NAME_CHARS, MAX_TAG_VALUE_CHARS
 from service.usecases.change_metadata import FactsPatch, change_metadata
 from service.web.describe import Json, Reply, describe
-from service.web.fields import ETAG, IF_MATCH, LAST_MODIFIED, HeaderField
+from service.web.fields import ETAG, IF_MATCH, IF_NONE_MATCH, LAST_MODIFIED, WRITE_CONDITIONS
 from service.web.json import Body, answer, read_body
 from service.web.state import PRINCIPAL, TARGET, runtime_of
 from service.web.version_answer import VersionAnswer, shown
@@ -106,8 +107,8 @@ class FactsBody(Body):
     "Change the facts of an object.",
     headers=(
         *IF_MATCH,
-        HeaderField("If-None-Match", "Only where the entity tag is none of these."),
-        HeaderField("If-Unmodified-Since", "Only where it was not changed after this HTTP date."),
+        replace(IF_NONE_MATCH[0], says="Only where the entity tag is none of these."),
+        WRITE_CONDITIONS[-1],
     ),
     body=Json(FactsBody, merge_patch=True),
     answers={200: Reply(VersionAnswer, ETAG, LAST_MODIFIED)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -138,3 +139,24 @@ async def test_one_that_is_cancelled_stops(
     await run_deletion(runtime, taken, "me", LEASE_S)
     assert len(left(metadata)) == 101
     assert (await told(runtime, job))[0] is JobState.CANCELLED
+
+
+async def test_a_delete_that_outlasts_the_lease_keeps_the_job(
+    runtime: Runtime, metadata: FakeMetadata, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await put(b"x", "a/1")
+    job = await begun(runtime)
+    taken = await metadata.jobs.take("me", 0.03)
+    assert taken is not None
+    whole = metadata.versions.delete
+
+    async def slow(*args: Any, **kwargs: Any) -> Any:
+        for _ in range(5):
+            metadata.clock.advance(0.02)
+            await asyncio.sleep(0.03)
+            assert await metadata.jobs.take("other", 1) is None
+        return await whole(*args, **kwargs)
+
+    monkeypatch.setattr(metadata.versions, "delete", slow)
+    await run_deletion(runtime, taken, "me", 0.03)
+    assert await told(runtime, job) == (JobState.DONE, 1, 0)
