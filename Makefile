@@ -20,7 +20,7 @@ RUNTIME := .venv/.runtime
 DEVELOPMENT := .venv/.development
 # deptry cannot read setup.cfg.
 REQUIREMENTS = import configparser; c = configparser.ConfigParser(); c.read("setup.cfg"); \
-	print(c["options"]["install_requires"])
+	print(c["options"]["install_requires"] + c["options.extras_require"]["fsspec"])
 # Tools that tests and checks start are found here, wherever `go install` put them.
 TOOLS_PATH := $(BIN):$(PATH):$(HOME)/go/bin:/usr/local/go/bin
 

@@ -41,6 +41,7 @@ from service.web.route import Route
 from service.web.routes import ROUTES, add_routes
 from service.web.state import AUTHENTICATOR, READINESS, RUNTIME
 from service.workers.auditor import run_auditor
+from service.workers.jobs import run_jobs
 from service.workers.publisher import run_publisher
 from service.workers.scrubber import run_scrubber
 from service.workers.sweeper import run_sweeper
@@ -150,6 +151,7 @@ async def _workers(app: web.Application) -> AsyncIterator[None]:
         (settings.audit.enabled, run_auditor),
         (settings.scrub.enabled, run_scrubber),
         (settings.journal.enabled, run_publisher),
+        (True, run_jobs),
     ]
     workers = [
         asyncio.create_task(run(runtime), name=run.__name__) for enabled, run in loops if enabled

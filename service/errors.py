@@ -12,6 +12,7 @@
     ├── NotFound
     │   ├── BucketNotFound
     │   ├── ObjectNotFound
+    │   ├── JobNotFound
     │   └── KeyNotFound
     ├── Gone
     ├── Conflict
@@ -109,6 +110,11 @@ class BucketNotFound(NotFound):
 class ObjectNotFound(NotFound):
     code = "object_not_found"
     title = "There is no such object"
+
+
+class JobNotFound(NotFound):
+    code = "job_not_found"
+    title = "There is no such job"
 
 
 class KeyNotFound(NotFound):

@@ -30,6 +30,7 @@ DRIVERS = {
     "pymongo": "service/stores/mongo/",
     "bson": "service/stores/mongo/",
     "gridfs": "service/stores/mongo/",
+    "fsspec": "service/client/filesystem/",
 }
 
 

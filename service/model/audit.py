@@ -15,6 +15,7 @@ class Claim:
     """That a version says its bytes lie under a blob key.
 
     crc64nvme: 8 raw bytes of the whole. dead: replaced or deleted, its blob is about to go.
+    seq: the version's, in the order of all changes of its key and of what was moved there.
     """
 
     version: VersionId
@@ -27,6 +28,7 @@ class Claim:
     created_at: datetime
     dead: bool = False
     damaged: bool = False
+    seq: int = 0
 
 
 class Drift(StrEnum):

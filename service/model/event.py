@@ -27,6 +27,7 @@ class EventType(StrEnum):
     OBJECT_CREATED = "object.created"
     OBJECT_DELETED = "object.deleted"
     MARKER_CREATED = "object.delete_marker_created"
+    OBJECT_UPDATED = "object.updated"
     OBJECT_DAMAGED = "object.damaged"
     OBJECT_REPAIRED = "object.repaired"
     BUCKET_CREATED = "bucket.created"

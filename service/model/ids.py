@@ -11,6 +11,7 @@ BucketId = NewType("BucketId", str)
 UploadId = NewType("UploadId", str)
 VersionId = NewType("VersionId", str)
 KeyId = NewType("KeyId", str)
+JobId = NewType("JobId", str)
 EventId = NewType("EventId", str)
 BlobKey = NewType("BlobKey", str)
 """The S3 key of a blob; made by `stores/blob_layout.py` only."""

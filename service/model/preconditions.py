@@ -54,14 +54,20 @@ class Preconditions:
         current: the latest version of the key, None where the key names nothing.
         If-Modified-Since says nothing about writes and is ignored.
         """
-        etag = current.etag if current else None
+        self._check(current.etag if current else None, current.modified_at if current else None)
+
+    def check_metadata_write(self, current: Version) -> None:
+        """The same for a change of the facts: entity tags are those of the metadata resource."""
+        self._check(current.metadata_etag, current.modified_at)
+
+    def _check(self, etag: str | None, modified_at: datetime | None) -> None:
         if self.if_match is not None:
             if not self.if_match.match_strongly(etag):
                 raise PreconditionFailed("If-Match does not hold", condition="if-match")
         elif (
             self.if_unmodified_since is not None
-            and current is not None
-            and current.modified_at.replace(microsecond=0) > self.if_unmodified_since
+            and modified_at is not None
+            and modified_at.replace(microsecond=0) > self.if_unmodified_since
         ):
             raise PreconditionFailed(
                 "the object was changed after If-Unmodified-Since", condition="if-unmodified-since"

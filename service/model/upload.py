@@ -54,7 +54,8 @@ class Idempotency:
 class Intent:
     """What an upload is going to make, known before its first byte.
 
-    declared_size_bytes: None while the length is unknown.
+    declared_size_bytes: None while the length is unknown. staged: to be committed together with
+    others or not at all, so nobody but its owner ever commits it.
     """
 
     id: UploadId
@@ -67,6 +68,7 @@ class Intent:
     preconditions: Preconditions = field(default_factory=Preconditions)
     declared_size_bytes: int | None = None
     idempotency: Idempotency | None = None
+    staged: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,17 @@ class Completion:
     facts: ObjectFacts
     parts: tuple[Part, ...]
     base_seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """An upload whose bytes are all in the store, short of its commit.
+
+    upload: as its owner admitted it. completion: with parts it is `completing`, else `open`.
+    """
+
+    upload: Upload
+    completion: Completion
 
 
 @dataclass(frozen=True, slots=True)

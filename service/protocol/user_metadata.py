@@ -19,6 +19,9 @@ from service.protocol.ext_values import decode_ext_value, encode_ext_value, look
 from service.protocol.headers import TCHARS, combined
 
 META_PREFIX = "X-Meta-"
+MISSING_META = "X-Missing-Meta"
+MAX_FIELD_BYTES, MAX_SENT_BYTES = 8_000, 16 << 10
+"""Of one field, and of all `X-Meta-*` of an answer: many clients take no field over 8,190 bytes."""
 MAX_TAG_NAME_CHARS, MAX_TAG_VALUE_CHARS = 128, 256
 _NAME = re.compile(TCHARS)
 _PLAIN = re.compile(r"[\x20-\x7e\t]*")
@@ -76,8 +79,22 @@ def _decode(name: str, value: str) -> str:
 
 
 def format_user_metadata(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Header fields that `parse_user_metadata` reads back as they were."""
-    return {f"{META_PREFIX}{name}": _encode(value) for name, value in metadata.items()}
+    """Header fields that `parse_user_metadata` reads back as they were.
+
+    What clients and proxies would not take in a head is left out and counted in `X-Missing-Meta`;
+    the metadata resource has all of it.
+    """
+    fields: dict[str, str] = {}
+    room, missing = MAX_SENT_BYTES, 0
+    for name, value in metadata.items():
+        field, encoded = f"{META_PREFIX}{name}", _encode(value)
+        size_bytes = len(field) + len(encoded)
+        if size_bytes > min(MAX_FIELD_BYTES, room):
+            missing += 1
+            continue
+        fields[field] = encoded
+        room -= size_bytes
+    return fields | ({MISSING_META: str(missing)} if missing else {})
 
 
 def _encode(value: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from service.model.event import Backlog, Batch, Event, Publisher
+from service.model.ids import BucketId, VersionId
 
 
 class Outbox(Protocol):
@@ -54,8 +55,19 @@ class Restoring(Protocol):
     async def add(self, events: Sequence[Event]) -> None:
         """Put back what each event says of its subject; the last event of each subject, once.
 
-        A deleted object leaves its tombstone, a deleted bucket nothing.
+        A deleted object leaves its tombstone, a deleted bucket nothing. What a key names is
+        `latest` in its event, at most one of all that are added of that key.
         """
+
+    async def withdraw(self, version: VersionId) -> None:
+        """Take back a version that was put back: its blob is another's.
+
+        If its key named it, the key names the youngest of the others now, or nothing; the order
+        of its changes goes on.
+        """
+
+    async def keep_versions(self, buckets: Sequence[BucketId]) -> None:
+        """Note that these buckets, which were put back, have kept versions (`Bucket.has_kept`)."""
 
     async def finish(self, *, epoch: int, position: int) -> None:
         """Let publishers go on after these, and take the mark away."""

@@ -18,6 +18,7 @@ from service.model.bucket import Bucket, BucketSettings
 from service.model.ids import BucketId, KeyId, TenantId
 from service.stores.audit_port import AuditStore
 from service.stores.blob_port import BlobStore
+from service.stores.job_port import JobStore
 from service.stores.journal_port import Outbox, Restoring
 from service.stores.upload_port import UploadLedger
 from service.stores.version_port import VersionIndex
@@ -90,6 +91,9 @@ class MetadataStore(Protocol):
     def leases(self) -> LeaseStore: ...
 
     @property
+    def jobs(self) -> JobStore: ...
+
+    @property
     def audits(self) -> AuditStore: ...
 
     @property
@@ -120,6 +124,7 @@ __all__ = [
     "AuditStore",
     "BlobStore",
     "BucketStore",
+    "JobStore",
     "KeyStore",
     "LeaseStore",
     "MetadataStore",

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from service.model.ids import BlobKey, BucketId, MultipartId, TenantId, UploadId
-from service.model.upload import Completion, Intent, Upload, UploadRef, UploadState
+from service.model.upload import Completion, Intent, Staged, Upload, UploadRef, UploadState
 
 
 class UploadLedger(Protocol):
@@ -55,6 +55,13 @@ class UploadLedger(Protocol):
         upload: as its owner has admitted it, with its first key in use; it is not read again. What
         holds inside and what is raised are those of `commit`; `base_seq` counts for nothing.
         Raises Fenced also where the upload has used another key since.
+        """
+
+    async def commit_all(self, staged: Sequence[Staged], *, deadline_s: float) -> list[Upload]:
+        """Commit all of them in one transaction: readers see all of the versions or none.
+
+        staged: of different keys. What holds inside, for each, and what is raised are those of
+        `commit` and `commit_whole`.
         """
 
     async def begin_undo(self, ref: UploadRef, lease_s: float) -> Upload:

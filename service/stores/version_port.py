@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from service.model.ids import BucketId, TenantId, VersionId
 from service.model.preconditions import Preconditions
 from service.model.search import Found, Position, Sort, Wanted
-from service.model.version import Entry, Version
+from service.model.version import Entry, ObjectFacts, Version
+
+FactsChange = Callable[[ObjectFacts], ObjectFacts]
+"""Pure: a conflict calls it again. What it raises ends the transaction, and passes through."""
 
 
 class VersionIndex(Protocol):
@@ -105,6 +109,24 @@ class VersionIndex(Protocol):
         tombstone is left. The preconditions are about this version; for a marker there is no
         current representation. None where there is no such version, or it is dead.
         Raises as `delete`.
+        """
+
+    async def change_facts(
+        self,
+        tenant: TenantId,
+        bucket: BucketId,
+        key: str,
+        preconditions: Preconditions,
+        change: FactsChange,
+        *,
+        deadline_s: float,
+    ) -> Version | None:
+        """Give the version that the key names other facts, in one transaction with the event.
+
+        The preconditions are evaluated inside, against the entity tag of the metadata. Returns the
+        version as it is then: with a new revision, or untouched where `change` changed nothing.
+        None where the key names nothing.
+        Raises PreconditionFailed, StoreUnavailable, OutcomeUnknown, and what `change` raises.
         """
 
     async def has_content(self, tenant: TenantId, bucket: BucketId) -> bool:

@@ -34,6 +34,7 @@ _METADATA_PORTS = (
     "buckets",
     "keys",
     "leases",
+    "jobs",
     "audits",
     "outbox",
     "restoring",

@@ -52,6 +52,14 @@ async def commit_upload(runtime: Runtime, upload: Upload, stored: StoredBody) ->
         raise
 
 
+async def complete_upload(runtime: Runtime, upload: Upload, stored: StoredBody) -> Completion:
+    """All that precedes the commit; a body that one PutObject stored has nothing to complete.
+
+    Raises StoreUnavailable, OutcomeUnknown, Fenced: the caller has the upload undone then.
+    """
+    return await _Ending(runtime, upload, stored).complete()
+
+
 class _Ending:
     def __init__(self, runtime: Runtime, upload: Upload, stored: StoredBody) -> None:
         self._runtime = runtime
@@ -99,6 +107,11 @@ class _Ending:
             raise
         except MediagateError as error:
             return await self._give_up(error)
+
+    async def complete(self) -> Completion:
+        if self._stored.multipart_id is None:
+            return self._completion(base_seq=0)
+        return await self._complete()
 
     async def _ready(self) -> Coroutine[Any, Any, Upload]:
         """The commit, not begun; everything before it is done."""

@@ -16,7 +16,7 @@ from service.errors import BlobMissing, BucketNotFound, ObjectNotFound, StoreUna
 from service.model.blob import LinkFields
 from service.model.bucket import Bucket
 from service.model.ids import TenantId, VersionId
-from service.model.version import Version
+from service.model.version import DeleteMarker, Version
 from service.stores.blob_port import Detachable, RawBody
 from service.usecases.runtime import Runtime
 
@@ -33,7 +33,7 @@ async def find_version(
 ) -> tuple[Bucket, Version]:
     """The latest version of a key, or the one that is named; the bucket as of a second ago.
 
-    Raises BucketNotFound, ObjectNotFound.
+    Raises BucketNotFound, ObjectNotFound (with `delete_marker` where one hides what was kept).
     """
     buckets = runtime.bucket_cache
     known = buckets.known(tenant, bucket)
@@ -46,8 +46,20 @@ async def find_version(
     if found is None:
         raise BucketNotFound(f"there is no bucket {bucket!r}")
     if latest is None:
-        raise ObjectNotFound(f"there is no object {key!r} in bucket {bucket!r}")
+        hidden = version is None and await _is_hidden(runtime, found, key)
+        marks = {"delete_marker": True} if hidden else {}
+        raise ObjectNotFound(f"there is no object {key!r} in bucket {bucket!r}", **marks)
     return found, latest
+
+
+async def _is_hidden(runtime: Runtime, bucket: Bucket, key: str) -> bool:
+    """Whether it is a delete marker for which the key names nothing."""
+    if not bucket.has_kept:
+        return False
+    youngest = await runtime.metadata.versions.history(
+        bucket.tenant, bucket.id, key, before_seq=None, limit=1
+    )
+    return bool(youngest) and isinstance(youngest[0], DeleteMarker)
 
 
 async def _look_up(

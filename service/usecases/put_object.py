@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from service.errors import (
     BucketDeleting,
@@ -27,6 +27,7 @@ from service.model.preconditions import Preconditions
 from service.model.upload import (
     Idempotency,
     Intent,
+    Staged,
     Upload,
     UploadRef,
     UploadState,
@@ -34,7 +35,7 @@ from service.model.upload import (
 from service.model.version import ObjectFacts, Version
 from service.protocol.media_types import matches_any
 from service.stores.blob_layout import new_blob_key
-from service.usecases.commit_upload import commit_upload
+from service.usecases.commit_upload import commit_upload, complete_upload
 from service.usecases.digests import BodyDigests
 from service.usecases.leases import kept_lease
 from service.usecases.part_plan import largest_object_bytes
@@ -99,6 +100,22 @@ async def put_object(
         raise
     committed = await commit_upload(runtime, upload, stored)
     return PutResult(committed.version(), created=not committed.replaced)
+
+
+async def stage_object(runtime: Runtime, request: PutRequest, body: AsyncIterator[bytes]) -> Staged:
+    """All of a PUT but its commit, for `UploadLedger.commit_all`; the caller keeps the lease.
+
+    request: without an idempotency key. Raises what `put_object` raises; the upload is undone then.
+    """
+    bucket = await _bucket(runtime, request)
+    await _check(runtime, request, bucket)
+    upload = await _admit(runtime, replace(_intent(request, bucket), staged=True))
+    try:
+        stored = await _store(runtime, request, bucket, upload, body)
+        return Staged(upload, await complete_upload(runtime, upload, stored))
+    except BaseException:
+        runtime.tasks.spawn(undo_quietly(runtime, upload.ref), name="undo")
+        raise
 
 
 async def _bucket(runtime: Runtime, request: PutRequest) -> Bucket:

@@ -1,12 +1,15 @@
 """Rebuilding the metadata from the journal, after the database is lost.
 
 Into an empty database only. The merge of all runs gives the last event of each subject, buckets
-before API keys before objects, all of one key together; each version's blob is looked at (HEAD)
-before it is put back: it must be there, of the size that the journal says, and of its CRC64NVME
-where the store keeps one. What cannot be put back is told. Where nothing is left of a key it gets a
-tombstone, so that a new object of that name is newer than what the journal says of the old one. At
-the end every blob without an entry goes to the auditor's quarantine: blobs of uploads in flight, of
-dead versions, and of changes that the journal never got.
+before API keys before objects, all versions of one key together; each version's blob is looked at
+(HEAD) before it is put back: it must be there, of the size that the journal says, and of its
+CRC64NVME where the store keeps one. What cannot be put back is told. Where its key named it, a
+tombstone or a delete marker stands in its place (`key_entries.py`), so that a new object of that
+name is newer than what the journal says of the old one.
+
+At the end every blob without an entry goes to the auditor's quarantine: blobs of uploads in flight,
+of dead versions, and of changes that the journal never got. A blob that two versions claim was
+moved, and of the move the journal got the one half only: it is the younger one's.
 
 A rebuild that is interrupted begins anew, and until it ends no service starts (`Restoring.begin`).
 Where a compaction, of a service that should have been stopped, takes an object away in between, it
@@ -24,9 +27,9 @@ from typing import Any
 import structlog
 
 from service.errors import BlobMissing, Conflict, JournalDamaged, NotFound
-from service.model.audit import Stray
+from service.model.audit import Claim, Stray
 from service.model.bucket import Bucket
-from service.model.event import Event, EventType
+from service.model.event import Event
 from service.model.ids import BlobKey, BucketId
 from service.model.version import DeleteMarker, Entry, Version
 from service.protocol.event_json import parse_event
@@ -34,7 +37,7 @@ from service.protocol.journal import Line
 from service.stores.blob_layout import PREFIX
 from service.usecases.digests import CRC64NVME
 from service.usecases.journal import Run, list_runs, merge
-from service.usecases.key_entries import entries_of_key, same_key
+from service.usecases.key_entries import Checked, KeyEntries
 from service.usecases.runtime import Runtime
 
 LEASE, LEASE_S = "rebuild", 120.0
@@ -91,8 +94,10 @@ class _Rebuild:
         self._tell = tell
         self._report = RebuildReport()
         self._buckets: dict[BucketId, Event] | None = {}
-        self._live: set[BucketId] = set()
-        self._waiting: list[list[Event]] = []
+        self._live: dict[BucketId, Bucket] = {}
+        self._keeping: set[BucketId] = set()
+        self._waiting: list[Event] = []
+        self._keys = KeyEntries()
 
     async def run(self) -> RebuildReport:
         await self._hold()
@@ -121,6 +126,8 @@ class _Rebuild:
                 await self._take(event)
         await self._settle_buckets()
         await self._flush()
+        await self._runtime.metadata.restoring.add(self._keys.close())
+        await self._runtime.metadata.restoring.keep_versions(sorted(self._keeping))
         return position
 
     def _damaged(self, key: BlobKey, error: JournalDamaged) -> None:
@@ -139,11 +146,9 @@ class _Rebuild:
             self._buckets[event.of.id] = event
             return
         await self._settle_buckets()
-        if not (self._waiting and same_key(self._waiting[-1][-1], event)):
-            if len(self._waiting) >= _BATCH:
-                await self._flush()
-            self._waiting.append([])
-        self._waiting[-1].append(event)
+        self._waiting.append(event)
+        if len(self._waiting) >= _BATCH:
+            await self._flush()
 
     async def _settle_buckets(self) -> None:
         """Once all are known: of two of one name, the removal of the older one came too late."""
@@ -159,7 +164,7 @@ class _Rebuild:
             if earlier is not None:
                 self._unplaced(_named(_bucket(earlier)), "a newer bucket has its name")
             named[bucket.tenant, bucket.name] = event
-        self._live = {_bucket(event).id for event in named.values()}
+        self._live = {_bucket(event).id: _bucket(event) for event in named.values()}
         self._report.buckets = len(named)
         await self._runtime.metadata.restoring.add(list(named.values()))
 
@@ -167,29 +172,40 @@ class _Rebuild:
         await self._hold()
         gate = asyncio.Semaphore(_AT_ONCE)
 
-        async def checked(event: Event) -> Event | None:
+        async def checked(event: Event) -> Checked | None:
             async with gate:
                 return await self._checked(event)
 
-        groups, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, []
         placed: list[Event] = []
-        for group in groups:
-            events = await asyncio.gather(*(checked(event) for event in group))
-            placed += entries_of_key([event for event in events if event is not None])
+        for found in await asyncio.gather(*(checked(event) for event in waiting)):
+            if found is not None:
+                placed += self._keys.take(found)
         await self._runtime.metadata.restoring.add(placed)
 
-    async def _checked(self, event: Event) -> Event | None:
-        """What to put back: the event, a tombstone instead of it, or nothing."""
-        version = event.of
-        if not isinstance(version, Version | DeleteMarker):
+    async def _checked(self, event: Event) -> Checked | None:
+        """None where there is no bucket to put it back into."""
+        entry = event.of
+        if not isinstance(entry, Version | DeleteMarker):
             self._report.keys += 1
-            return event
-        if version.bucket_id not in self._live:
+            return Checked(event)
+        bucket = self._live.get(entry.bucket_id)
+        if bucket is None:
             if not event.removes:
-                self._unplaced(_facts(version), "its bucket is not known")
+                self._unplaced(_facts(entry), "its bucket is not known")
             return None
-        if event.removes or isinstance(version, DeleteMarker):
-            return event
+        if isinstance(entry, DeleteMarker) or entry.own_subject:
+            self._note_keeping(bucket)
+        if event.removes or isinstance(entry, DeleteMarker):
+            return Checked(event)
+        return await self._looked_at(event, entry)
+
+    def _note_keeping(self, bucket: Bucket) -> None:
+        """The event that told so lay in an object of the journal that is damaged."""
+        if not bucket.has_kept:
+            self._keeping.add(bucket.id)
+
+    async def _looked_at(self, event: Event, version: Version) -> Checked:
         facts = await self._runtime.blobs.head(version.blob_key)
         problem = None
         if facts is None:
@@ -200,32 +216,43 @@ class _Rebuild:
             problem = "its blob has another CRC64NVME"
         if facts is None or problem:
             self._unplaced(_facts(version), problem)
-            return replace(event, type=EventType.OBJECT_DELETED)
+            return Checked(event, lost=True)
         self._report.objects += 1
         if facts.crc64nvme is None:
-            return event
+            return Checked(event)
         digests = {**version.digests, CRC64NVME: facts.crc64nvme}
-        return replace(event, of=replace(version, digests=digests))
+        return Checked(replace(event, of=replace(version, digests=digests)))
 
     def _unplaced(self, what: dict[str, Any], reason: str | None) -> None:
         self._report.unplaced += 1
         self._tell(what | {"reason": reason})
 
     async def _quarantine(self) -> None:
-        """Note every blob that no version claims; nothing is deleted."""
+        """Note every blob that no version claims, and leave each to one; nothing is deleted."""
         audits, limit = self._runtime.metadata.audits, self._runtime.settings.sweep.batch
         after = ""
         while True:
             await self._hold()
             page = await self._runtime.blobs.scan(f"{PREFIX}/", after=after, limit=limit)
             claims = await audits.claims_on([blob.key for blob in page])
-            claimed = {claim.blob_key for claim in claims}
+            claimed = await self._settle_claims(claims)
             strays = [Stray(blob.key) for blob in page if blob.key not in claimed]
             await audits.quarantine(strays)
             self._report.strays += len(strays)
             if len(page) < limit:
                 return
             after = page[-1].key
+
+    async def _settle_claims(self, claims: list[Claim]) -> set[BlobKey]:
+        """Returns the blobs that are claimed, by one version each: of several by the youngest."""
+        owners: dict[BlobKey, Claim] = {}
+        for claim in sorted(claims, key=lambda each: each.seq, reverse=True):
+            owner = owners.setdefault(claim.blob_key, claim)
+            if owner is not claim:
+                await self._runtime.metadata.restoring.withdraw(claim.version)
+                self._report.objects -= 1
+                self._unplaced(_facts(claim), f"its blob was moved to {owner.key!r}")
+        return set(owners)
 
 
 def _bucket(event: Event) -> Bucket:
@@ -237,13 +264,12 @@ def _named(bucket: Bucket) -> dict[str, Any]:
     return {"tenant": bucket.tenant, "bucket": bucket.name, "bucket_id": bucket.id}
 
 
-def _facts(entry: Entry) -> dict[str, Any]:
-    plain: dict[str, Any] = {
-        "tenant": entry.tenant,
-        "bucket_id": entry.bucket_id,
-        "key": entry.key,
-        "version": entry.id,
-    }
-    if isinstance(entry, Version):
-        plain |= {"size_bytes": entry.size_bytes, "blob_key": entry.blob_key}
-    return plain
+def _facts(of: Entry | Claim) -> dict[str, Any]:
+    plain: dict[str, Any] = {"tenant": of.tenant, "bucket_id": of.bucket_id, "key": of.key}
+    if isinstance(of, Claim):
+        return plain | _blob_facts(of.version, of)
+    return plain | (_blob_facts(of.id, of) if isinstance(of, Version) else {"version": of.id})
+
+
+def _blob_facts(version: str, of: Version | Claim) -> dict[str, Any]:
+    return {"version": version, "size_bytes": of.size_bytes, "blob_key": of.blob_key}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 
 from service.settings import Settings
@@ -16,6 +17,8 @@ from service.usecases.tasks import Tasks
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
+    """job_bell: set where a job waits, so that the worker of this process looks at once."""
+
     settings: Settings
     blobs: BlobStore
     metadata: MetadataStore
@@ -24,6 +27,7 @@ class Runtime:
     metrics: Metrics
     breakers: Breakers = field(default_factory=Breakers)
     grace: Grace = field(default_factory=Grace)
+    job_bell: asyncio.Event = field(default_factory=asyncio.Event)
     bucket_cache: BucketCache = field(init=False)
 
     def __post_init__(self) -> None:

@@ -108,6 +108,8 @@ async def _rolled_forward(runtime: Runtime, upload: Upload) -> bool:
     """Commit an upload whose owner died between `completing` and its commit, if that is right."""
     if upload.state is not UploadState.COMPLETING or upload.completion is None:
         return False
+    if upload.intent.staged:
+        return False
     completion = upload.completion
     if await _too_old(runtime, upload):
         return False

@@ -123,5 +123,6 @@ STORED_FACTS = (
     HeaderField("Content-Encoding", "As it was uploaded."),
     HeaderField("Content-Language", "As it was uploaded."),
     HeaderField("X-Meta-*", "User metadata."),
+    HeaderField("X-Missing-Meta", "How many names of user metadata are too long for a header."),
     HeaderField("X-Tags", "Tags."),
 )

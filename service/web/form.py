@@ -30,7 +30,7 @@ from multipart import (
     parse_options_header,
 )
 
-from service.errors import Invalid, InvalidKey, MediagateError, TooLarge, UnsupportedMedia
+from service.errors import Invalid, MediagateError, TooLarge, UnsupportedMedia
 from service.model.api_key import Scope
 from service.protocol.conditionals import parse_preconditions
 from service.protocol.content_disposition import parse_filename
@@ -40,11 +40,11 @@ from service.usecases.authorize import authorize
 from service.usecases.put_object import PutRequest, PutResult, put_object
 from service.web.body import RequestBody
 from service.web.describe import Form as FormBody
-from service.web.describe import Reply, describe
-from service.web.fields import FORM_FIELDS, IDEMPOTENCY, WANTED_DIGESTS, WRITE_CONDITIONS
-from service.web.json import Answer, answer
+from service.web.fields import FORM_FIELDS
+from service.web.files_answer import FilesAnswer
+from service.web.json import answer
 from service.web.state import PRINCIPAL, TARGET, runtime_of
-from service.web.uploads import WRITE_PROBLEMS, facts_of, idempotency_of, named_file
+from service.web.uploads import facts_of, idempotency_of, named_file
 from service.web.version_answer import VersionAnswer, shown
 
 _FORWARDED = ("cache-control", "content-language", "x-tags")
@@ -55,22 +55,9 @@ _MAX_AROUND_BYTES = 64 << 10
 _DIGESTS = (hdrs.CONTENT_MD5, "Content-Digest", "Repr-Digest")
 
 
-class FormAnswer(Answer):
-    """items: one for each file, in the order of the form."""
-
-    items: list[VersionAnswer]
+FORM = FormBody(FORM_FIELDS)
 
 
-@describe(
-    "Upload files as a browser's form.",
-    headers=(*WRITE_CONDITIONS, *WANTED_DIGESTS, *IDEMPOTENCY),
-    body=FormBody(FORM_FIELDS),
-    answers={
-        201: Reply(FormAnswer, says="At least one name is new."),
-        200: Reply(FormAnswer, says="All names were there: overwritten."),
-    },
-    problems=(*WRITE_PROBLEMS, InvalidKey),
-)
 async def post_form(request: web.Request) -> web.Response:
     """201 where at least one name is new, else 200."""
     for name in _DIGESTS:
@@ -85,7 +72,8 @@ async def post_form(request: web.Request) -> web.Response:
     if not form.results:
         raise Invalid("the form has no file in it")
     status = 201 if any(result.created for result in form.results) else 200
-    return answer(FormAnswer(items=form.items()), status=status)
+    items = form.items()
+    return answer(FilesAnswer(items=items, created=len(items), failed=0), status=status)
 
 
 class Form:

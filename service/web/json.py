@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
 from aiohttp import web
 from pydantic import (
@@ -20,7 +20,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from service.errors import Invalid, SlowClient, UnsupportedMedia
+from service.errors import Invalid, SlowClient, TooLarge, UnsupportedMedia
 from service.web.expect import send_continue
 from service.web.state import runtime_of
 
@@ -29,8 +29,9 @@ _ACCEPTED = frozenset({"application/json", "application/merge-patch+json"})
 
 
 class Body(BaseModel):
-    """Base of what clients send."""
+    """Base of what clients send. max_body_bytes: of the JSON as it is sent, escapes included."""
 
+    max_body_bytes: ClassVar[int] = MAX_BODY_BYTES
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
@@ -66,12 +67,12 @@ Integral = BeforeValidator(_integral)
 async def read_body(request: web.Request, model: type[B], *, optional: bool = False) -> B:
     """The request's JSON as a `model`. optional: no body at all counts as `{}`.
 
-    Raises Invalid, UnsupportedMedia, SlowClient; aiohttp's 413 past MAX_BODY_BYTES.
+    Raises Invalid, UnsupportedMedia, SlowClient, TooLarge.
     """
     await send_continue(request)
     try:
         async with asyncio.timeout(runtime_of(request).settings.http.idle_timeout_s):
-            raw = await request.read()
+            raw = await _read(request, model.max_body_bytes)
     except TimeoutError as error:
         raise SlowClient from error
     if optional and not raw:
@@ -82,6 +83,16 @@ async def read_body(request: web.Request, model: type[B], *, optional: bool = Fa
         return model.model_validate_json(raw)
     except ValidationError as error:
         raise _invalid(error) from error
+
+
+async def _read(request: web.Request, limit_bytes: int) -> bytes:
+    """The whole body. The framework's own limit is one for all routes."""
+    raw = bytearray()
+    while len(raw) <= limit_bytes and (chunk := await request.content.readany()):
+        raw += chunk
+    if len(raw) > limit_bytes:
+        raise TooLarge(f"a body of JSON has at most {limit_bytes} bytes here", limit=limit_bytes)
+    return bytes(raw)
 
 
 def _invalid(error: ValidationError) -> Invalid:

@@ -99,6 +99,8 @@ def _headers(error: MediagateError, status: int) -> dict[str, str]:
         headers["Connection"] = "close"
     if status == 416 and "size_bytes" in error.extras:
         headers["Content-Range"] = f"bytes */{error.extras['size_bytes']}"
+    if "delete_marker" in error.extras:
+        headers["X-Delete-Marker"] = "true"
     return headers
 
 

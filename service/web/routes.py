@@ -18,12 +18,15 @@ from service.model.api_key import Scope
 from service.protocol.names import decode_path, validate_bucket_name, validate_key
 from service.usecases.authorize import authorize
 from service.web import (
+    archive,
     buckets,
+    deletions,
     downloads,
-    form,
+    expand,
     keys,
     listing,
     metadata,
+    metadata_patch,
     operations,
     reference,
     uploads,
@@ -42,7 +45,9 @@ _PATTERNS = {"{bucket}": "{bucket:[^/]+}", "{key}": "{key:(?s:.*)}", "{id}": "{i
 BUCKET = "/v1/buckets/{bucket}"
 OBJECTS = BUCKET + "/objects"
 OBJECT = OBJECTS + "/{key}"
+DELETIONS = BUCKET + "/deletions"
 METADATA = BUCKET + "/metadata/{key}"
+ARCHIVE = BUCKET + "/archive"
 VERSIONS = BUCKET + "/versions/{key}"
 
 ROUTES: tuple[Route, ...] = (
@@ -60,9 +65,14 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", OBJECTS, listing.get_objects, Scope.LIST, prefix="prefix"),
     Route("GET", OBJECT, downloads.get_object, Scope.READ, bytes=True),
     Route("PUT", OBJECT, uploads.put_object, Scope.WRITE, bytes=True),
-    Route("POST", OBJECTS, form.post_form, Scope.WRITE, bytes=True),
+    Route("POST", OBJECTS, expand.post_objects, Scope.WRITE, bytes=True),
     Route("DELETE", OBJECT, uploads.delete_object, Scope.DELETE),
+    Route("POST", DELETIONS, deletions.post_deletions, Scope.DELETE),
+    Route("GET", DELETIONS + "/{id}", deletions.get_deletion, Scope.DELETE),
+    Route("DELETE", DELETIONS + "/{id}", deletions.delete_deletion, Scope.DELETE),
     Route("GET", METADATA, metadata.get_metadata, Scope.READ),
+    Route("PATCH", METADATA, metadata_patch.patch_metadata, Scope.WRITE),
+    Route("GET", ARCHIVE, archive.get_archive, Scope.LIST, prefix="prefix", bytes=True),
     Route("GET", VERSIONS, versions.get_versions, Scope.READ),
     Route("POST", "/v1/keys", keys.post_key, Scope.ADMIN),
     Route("GET", "/v1/keys", keys.get_keys, Scope.ADMIN),

@@ -15,6 +15,7 @@ import pytest
 
 from service.devstack import Stack
 from service.settings import Settings
+from service.stores.mongo.schema import SCHEMA_VERSION
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -133,7 +134,7 @@ def test_init_refuses_a_bad_bucket_name(devstack: Stack, database: dict[str, str
 
 def test_migrate_and_an_idle_sweep(devstack: Stack, database: dict[str, str]) -> None:
     migrated = mediagate("migrate", "--env-file", devstack.env_file, **database)
-    assert migrated.stdout == "schema 3\n"
+    assert migrated.stdout == f"schema {SCHEMA_VERSION}\n"
     swept = mediagate("sweep", "--once", "--env-file", devstack.env_file, **database)
     assert swept.returncode == 0
     report = json.loads(swept.stdout)

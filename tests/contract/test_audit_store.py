@@ -25,6 +25,7 @@ def claim_of(version: Version, **changes: bool) -> Claim:
         size_bytes=version.size_bytes,
         crc64nvme=version.digests["crc64nvme"],
         created_at=version.created_at,
+        seq=version.seq,
     )
     return replace(claim, **changes)
 

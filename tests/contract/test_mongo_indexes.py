@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations, product
 from typing import Any
 
@@ -21,7 +21,8 @@ from service.errors import Conflict, Fenced, PreconditionFailed
 from service.model.api_key import ApiKey, Scope
 from service.model.audit import Stray
 from service.model.bucket import BucketSettings
-from service.model.ids import KeyId, MultipartId, new_id
+from service.model.ids import JobId, KeyId, MultipartId, new_id
+from service.model.preconditions import Preconditions
 from service.model.search import Order, Sort, Wanted
 from service.protocol.terms import metadata_term, tag_term, type_term, word_terms
 from service.settings import Metadata
@@ -143,6 +144,9 @@ async def live(world: World) -> None:
     latest = await world.latest()
     assert latest is not None
     await versions.get(*world.place, "k", latest.id)
+    await versions.change_facts(
+        *world.place, "k", Preconditions(), lambda facts: replace(facts, tags={}), deadline_s=5
+    )
     await versions.has_content(*world.place)
     for version in await versions.dead(older_than_s=0, limit=10):
         await versions.forget_dead(version.id)
@@ -167,6 +171,7 @@ async def live(world: World) -> None:
     await store.leases.acquire("sweep", "a", 60)
     await store.leases.acquire("sweep", "b", 60)
     await store.leases.release("sweep", "a")
+    await work_at_jobs(world)
     await keep_versions(world)
     await audit(world)
     await publish(world)
@@ -203,6 +208,17 @@ async def search(world: World, *filters: dict[str, Any]) -> None:
                 max_examined=most,
             )
             assert found.versions
+
+
+async def work_at_jobs(world: World) -> None:
+    jobs = world.store.jobs
+    job = await jobs.create(JobId(new_id()), *world.place, "a/")
+    await world.pass_time(0.01)
+    await jobs.take("a", 60)
+    await jobs.advance(job, "a", 60)
+    await jobs.get(*world.place, job.id)
+    await jobs.cancel(*world.place, job.id)
+    await jobs.forget_finished(older_than_s=60)
 
 
 async def keep_versions(world: World) -> None:

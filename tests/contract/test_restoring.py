@@ -9,7 +9,9 @@ from metadata_engines import TENANT, World
 from test_outbox import api_key, drained
 
 from service.errors import Conflict, SchemaMismatch
-from service.model.event import Publisher
+from service.model.bucket import BucketSettings
+from service.model.event import Event, EventType, Publisher
+from service.model.ids import EventId
 from service.settings import Metadata
 from service.stores.mongo import open_metadata
 from service.stores.ports import MetadataStore
@@ -74,3 +76,70 @@ async def test_an_unfinished_rebuild_keeps_services_out_and_begins_anew(
     await empty.restoring.finish(epoch=1, position=1)
     await empty.start()
     assert await empty.buckets.get(TENANT, "films") == memory_world.bucket
+
+
+async def test_a_history_is_there_again(memory_world: World, empty: MetadataStore):
+    world = await memory_world.keeping()
+    await world.put()
+    await world.delete()
+    await world.put()
+    was = await world.history()
+    events = {event.subject: event for event in await drained(world)}
+    said = {entry.id: entry for entry in was}
+    await empty.restoring.begin()
+    await empty.restoring.add(
+        [replace(each, of=said.get(each.of.id, each.of)) for each in events.values()]
+    )
+    await empty.restoring.finish(epoch=1, position=1)
+    there = elsewhere(world, empty)
+    assert await there.history() == was
+    assert await there.latest() == was[0]
+    assert await empty.buckets.get(TENANT, "kept") == world.bucket
+    await there.delete_version(was[0].id)
+    assert [entry.id for entry in await there.history()] == [was[1].id, was[2].id]
+
+
+@pytest.mark.parametrize("others", [True, False])
+async def test_what_is_withdrawn_leaves_its_name_to_the_youngest_of_the_others(
+    memory_world: World, empty: MetadataStore, others: bool
+):
+    world = await memory_world.keeping()
+    first, second, third = [await world.put() for _ in range(3)]
+    bucket, *events = await drained_last(world)
+    shown = {first.id: False, second.id: False, third.id: True}
+    placed = [replace(each, of=replace(each.of, latest=shown[each.of.id])) for each in events]
+    await empty.restoring.begin()
+    await empty.restoring.add([bucket, *(placed if others else placed[2:])])
+    there = elsewhere(world, empty)
+    await empty.restoring.withdraw(third.id)
+    assert await empty.versions.current_seq(*world.place, "k") == third.seq
+    latest = await there.latest()
+    assert (latest.id if latest else None) == (second.id if others else None)
+    if others:
+        await empty.restoring.withdraw(first.id)
+        assert await there.latest() == latest
+    assert len(await there.history()) == (1 if others else 0)
+
+
+def elsewhere(world: World, store: MetadataStore) -> World:
+    """The same bucket in another engine."""
+    there = World(store, world.pass_time)
+    there.bucket = world.bucket
+    return there
+
+
+async def drained_last(world: World) -> list[Event]:
+    """The bucket's event and those of its objects."""
+    events = [e for e in await drained(world) if getattr(e.of, "bucket_id", None)]
+    made = Event(EventId("made"), EventType.BUCKET_CREATED, 1, events[0].at, world.bucket)
+    return [made, *events]
+
+
+async def test_buckets_are_told_that_they_kept_versions(memory_world: World, empty: MetadataStore):
+    await memory_world.store.buckets.create(TENANT, "other", BucketSettings())
+    await empty.restoring.begin()
+    await empty.restoring.add(await drained(memory_world))
+    await empty.restoring.keep_versions([])
+    await empty.restoring.keep_versions([memory_world.bucket.id])
+    found = [await empty.buckets.get(TENANT, name) for name in ("films", "other")]
+    assert [bucket.has_kept for bucket in found if bucket] == [True, False]

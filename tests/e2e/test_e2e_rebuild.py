@@ -17,6 +17,7 @@ from tests.e2e.installation import AUTHORIZED, Installation, Process, eventually
 
 MIB = 1 << 20
 FILMS = "/v1/buckets/films"
+KEPT = "/v1/buckets/kept"
 SETTINGS = {"cache_control": "no-cache", "allowed_content_types": ["video/*", "text/plain"]}
 SHOWN = ("Content-Type", "Content-Length", "ETag", "Repr-Digest", "Last-Modified")
 SHOWN_TOO = ("Content-Disposition", "Cache-Control", "X-Meta-Title", "X-Tags")
@@ -29,6 +30,7 @@ class Seen:
     buckets: Any = None
     objects: Any = None
     keys: Any = None
+    history: Any = None
     facts: dict[str, Any] = field(default_factory=dict)
     headers: dict[str, Any] = field(default_factory=dict)
     bodies: dict[str, bytes] = field(default_factory=dict)
@@ -53,12 +55,32 @@ async def look(process: Process) -> Seen:
                 seen.bodies[key] = await response.read()
                 named = SHOWN + SHOWN_TOO
                 seen.headers[key] = {name: response.headers.get(name) for name in named}
+        seen.history = await shown(f"{KEPT}/versions/a")
+        for item in seen.history["items"]:
+            async with http.get(f"{KEPT}/objects/a?version={item['version']}") as response:
+                assert response.status == (404 if item["delete_marker"] else 200)
+                if response.status == 200:
+                    seen.bodies[item["version"]] = await response.read()
+        async with http.get(f"{KEPT}/objects/a") as response:
+            seen.headers["a"] = (response.status, response.headers.get("X-Delete-Marker"))
     return seen
 
 
 async def pieces(data: bytes) -> AsyncIterator[bytes]:
     for start in range(0, len(data), MIB):
         yield data[start : start + MIB]
+
+
+async def fill_kept(http: ClientSession) -> None:
+    """In a bucket that keeps versions: two of them, one of three deleted for good, and a marker."""
+    async with http.put(KEPT, json={"versioning": True}) as response:
+        assert response.status == 201
+    for data in (b"one", b"two", b"three"):
+        async with http.put(f"{KEPT}/objects/a", data=data) as response:
+            version = (await response.json())["version"]
+    for query in (f"?version={version}", ""):
+        async with http.delete(f"{KEPT}/objects/a{query}") as response:
+            assert response.status == 204
 
 
 async def fill(process: Process) -> tuple[dict[str, str], dict[str, str]]:
@@ -98,6 +120,7 @@ async def fill(process: Process) -> tuple[dict[str, str], dict[str, str]]:
                 assert response.status == 204
         async with http.put(f"{FILMS}/objects/back", data=b"again", headers=text) as response:
             assert response.status == 201
+        await fill_kept(http)
         for name in ("kept", "revoked"):
             wanted = {"name": name, "scopes": ["read"], "buckets": ["films"]}
             async with http.post("/v1/keys", json=wanted) as response:
@@ -130,14 +153,15 @@ async def test_everything_comes_back_after_the_database_is_lost(
     process = installation.start()
     good, revoked = await fill(process)
     before = await look(process)
-    assert len(before.bodies) == 5
+    assert len(before.bodies) == 5 + 2
+    assert before.headers["a"] == (404, "true")
     await journal_is_level(installation)
     process.kill()
     drop_database(installation)
     done = await asyncio.to_thread(installation.run, "rebuild")
     report = json.loads(done.stdout.splitlines()[-1])
-    assert (report["objects"], report["buckets"], report["unplaced"]) == (5, 1, 0)
-    assert report["strays"] == 3, "what was overwritten and deleted, within the grace"
+    assert (report["objects"], report["buckets"], report["unplaced"]) == (7, 2, 0)
+    assert report["strays"] == 4, "what was overwritten and deleted, within the grace"
     assert report["damaged_journal_objects"] == []
     with installation.serving() as process:
         after = await look(process)

@@ -58,6 +58,7 @@ class FakeAuditStore:
             created_at=version.created_at,
             dead=version.id in self._replica.majority.dead_since,
             damaged=version.damaged_at is not None,
+            seq=version.seq,
         )
 
     async def owed(self, keys: Collection[BlobKey]) -> set[BlobKey]:

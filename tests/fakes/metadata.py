@@ -24,6 +24,7 @@ from service.model.event import EventType
 from service.model.ids import BucketId, KeyId, TenantId, new_id
 from tests.fakes.audits import FakeAuditStore
 from tests.fakes.clock import Clock
+from tests.fakes.jobs import FakeJobStore
 from tests.fakes.outbox import FakeOutbox, FakeRestoring
 from tests.fakes.replica import Replica
 from tests.fakes.upload_ledger import FakeUploadLedger
@@ -176,6 +177,7 @@ class FakeMetadata:
         self.uploads = FakeUploadLedger(self.clock, self.replica, self.versions)
         self.keys = FakeKeyStore(self.clock, self.replica)
         self.leases = FakeLeaseStore(self.clock)
+        self.jobs = FakeJobStore(self.clock)
         self.audits = FakeAuditStore(self.clock, self.replica)
         self.outbox = FakeOutbox(self.clock, self.replica)
         self.restoring = FakeRestoring(self.replica, self.keys)

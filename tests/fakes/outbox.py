@@ -11,9 +11,18 @@ from service.errors import Conflict, Fenced
 from service.model.api_key import ApiKey
 from service.model.bucket import Bucket
 from service.model.event import Backlog, Batch, Event, Publisher
+from service.model.ids import BucketId, VersionId
 from service.model.version import DeleteMarker
 from tests.fakes.clock import Clock
-from tests.fakes.replica import Leader, Published, Replica, Tables, Tombstone
+from tests.fakes.replica import (
+    Leader,
+    Published,
+    Replica,
+    Tables,
+    Tombstone,
+    entries_of,
+    put_entry,
+)
 
 if TYPE_CHECKING:
     from tests.fakes.metadata import FakeKeyStore
@@ -121,6 +130,22 @@ class FakeRestoring:
                     tables.markers[of.id] = of
                 case _:
                     tables.versions[of.id] = of
+
+    async def withdraw(self, version: VersionId) -> None:
+        tables = self._replica.writable()
+        gone = tables.versions.pop(version, None)
+        if gone is None or not gone.latest:
+            return
+        place = (gone.tenant, gone.bucket_id, gone.key)
+        others = entries_of(tables, place)
+        if others:
+            put_entry(tables, replace(others[0], latest=True, changed_seq=gone.last_seq))
+        else:
+            tables.tombstones[place] = Tombstone(gone.last_seq, gone.modified_at)
+
+    async def keep_versions(self, buckets: Sequence[BucketId]) -> None:
+        found = self._replica.writable().buckets
+        found.update({each: replace(found[each], has_kept=True) for each in buckets})
 
     async def finish(self, *, epoch: int, position: int) -> None:
         ended = datetime.min.replace(tzinfo=UTC)

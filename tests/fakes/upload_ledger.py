@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from service.errors import BucketDeleting, BucketNotFound, Conflict, Fenced, StoreUnavailable
+from service.errors import (
+    BucketDeleting,
+    BucketNotFound,
+    Conflict,
+    Fenced,
+    MediagateError,
+    StoreUnavailable,
+)
 from service.model.bucket import Bucket, BucketState
 from service.model.ids import BlobKey, BucketId, MultipartId, TenantId, UploadId
 from service.model.upload import (
@@ -14,6 +21,7 @@ from service.model.upload import (
     UNFINISHED,
     Completion,
     Intent,
+    Staged,
     Upload,
     UploadRef,
     UploadState,
@@ -120,6 +128,31 @@ class FakeUploadLedger:
         if len(opened.keys) > 1:
             raise Fenced
         return self._prepared(upload.ref, opened, None, completion)
+
+    async def commit_all(self, staged: Sequence[Staged], *, deadline_s: float) -> list[Upload]:
+        commit = self.prepare_commit_all(staged, deadline_s=deadline_s)
+        return self._replica.commit(commit, _all_landed(staged))
+
+    def prepare_commit_all(
+        self, staged: Sequence[Staged], *, deadline_s: float
+    ) -> Callable[[], list[Upload]]:
+        """As `prepare_commit`; what one of them changed before another refused is taken back."""
+        prepared = [
+            self.prepare_commit(each.upload.ref, deadline_s=deadline_s)
+            if each.completion.parts
+            else self.prepare_commit_whole(each.upload, each.completion, deadline_s=deadline_s)
+            for each in staged
+        ]
+
+        def apply() -> list[Upload]:
+            before = self._replica.writable().copy()
+            try:
+                return [commit() for commit in prepared]
+            except MediagateError:
+                self._replica.local = before
+                raise
+
+        return apply
 
     def _prepared(
         self,
@@ -301,5 +334,14 @@ def _landed(ref: UploadRef) -> Callable[[Tables], Upload | None]:
     def landed(tables: Tables) -> Upload | None:
         found = tables.uploads.get(ref.id)
         return found if found and found.state is UploadState.COMMITTED else None
+
+    return landed
+
+
+def _all_landed(staged: Sequence[Staged]) -> Callable[[Tables], list[Upload] | None]:
+    def landed(tables: Tables) -> list[Upload] | None:
+        found = [_landed(each.upload.ref)(tables) for each in staged]
+        uploads = [upload for upload in found if upload is not None]
+        return uploads if len(uploads) == len(found) else None
 
     return landed

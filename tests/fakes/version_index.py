@@ -12,9 +12,11 @@ from service.model.ids import BucketId, TenantId, VersionId, new_id
 from service.model.preconditions import Preconditions
 from service.model.search import Found, Position, Sort, Wanted
 from service.model.version import DeleteMarker, Entry, Version
+from service.stores.version_port import FactsChange
 from tests.fakes import search
 from tests.fakes.clock import Clock
 from tests.fakes.deletions import FakeDeletion, kill
+from tests.fakes.metadata_changes import FakeMetadataChange
 from tests.fakes.replica import (
     Event,
     Place,
@@ -157,6 +159,37 @@ class FakeVersionIndex:
     ) -> Callable[[], Entry | None]:
         """As `prepare_delete`."""
         return self._deletion((tenant, bucket, key), preconditions, version).prepare()
+
+    async def change_facts(
+        self,
+        tenant: TenantId,
+        bucket: BucketId,
+        key: str,
+        preconditions: Preconditions,
+        change: FactsChange,
+        *,
+        deadline_s: float,
+    ) -> Version | None:
+        changing = self._change((tenant, bucket, key), preconditions, change)
+        return self._replica.commit(changing.prepare(), changing.landed)
+
+    def prepare_change_facts(
+        self,
+        tenant: TenantId,
+        bucket: BucketId,
+        key: str,
+        preconditions: Preconditions,
+        change: FactsChange,
+        *,
+        deadline_s: float,
+    ) -> Callable[[], Version | None]:
+        """As `prepare_delete`."""
+        return self._change((tenant, bucket, key), preconditions, change).prepare()
+
+    def _change(
+        self, place: Place, preconditions: Preconditions, change: FactsChange
+    ) -> FakeMetadataChange:
+        return FakeMetadataChange(self._clock, self._replica, place, preconditions, change)
 
     def _deletion(
         self, place: Place, preconditions: Preconditions, version: VersionId | None = None

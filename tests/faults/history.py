@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from service.model.preconditions import Preconditions
-from service.model.version import Version
+from service.model.version import Entry, Version
 
 
 class Outcome(StrEnum):
@@ -26,7 +26,8 @@ class Kind(StrEnum):
 @dataclass(eq=False)
 class Operation:
     """One client's request. began, ended: steps of the world; what ended before another began
-    came before it. An UNKNOWN one ends for its client, though it may take effect later."""
+    came before it. An UNKNOWN one ends for its client, though it may take effect later.
+    target: the version that is to be deleted for good."""
 
     number: int
     kind: Kind
@@ -37,7 +38,8 @@ class Operation:
     ended: int | None = None
     outcome: Outcome = Outcome.UNKNOWN
     error: str = ""
-    version: Version | None = None
+    version: Entry | None = None
+    target: str | None = None
     created: bool | None = None
     replayed: bool = False
 

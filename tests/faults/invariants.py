@@ -12,7 +12,6 @@ from itertools import pairwise
 from service.errors import MediagateError, PreconditionFailed
 from service.model.bucket import BucketState
 from service.model.ids import DEFAULT_TENANT
-from service.model.version import Version
 from service.usecases.get_object import find_version, read_version
 from tests.fakes.replica import Event
 from tests.faults.history import Kind, Operation, Outcome
@@ -31,8 +30,8 @@ def check(world: World) -> None:
 async def check_reads(world: World) -> None:
     """I1, I2: what a reader gets for every name is what its last change left there."""
     reader = Process(world)
-    for key, last in _last_changes(world).items():
-        expected = _maker(world, last).content if last.type == "object.created" else None
+    for key, named in _named(world).items():
+        expected = world.history.by_version[named].content if named else None
         try:
             _, version = await find_version(reader.runtime, DEFAULT_TENANT, BUCKET, key)
             async with read_version(reader.runtime, version, 0, version.size_bytes) as chunks:
@@ -84,16 +83,17 @@ def events_are_ordered(world: World) -> Problems:
 
 def changes_make_sense(world: World) -> Problems:
     """I3: replayed in order, every change found what it was told and what it demanded."""
-    now: dict[str, Version | None] = {}
-    for event in _events(world):
-        before = now.get(event.key)
+    versions = world.history.versions
+    for event, entries in _lives(world):
         maker = _maker_or_none(world, event) or _deleter(world, event)
-        if event.type == "object.deleted":
-            if before is None or before.id != event.version:
-                yield f"I3: {maker} deleted what was not there"
-            now[event.key] = None
-        else:
-            now[event.key] = world.history.versions[event.version]
+        if event.type == "object.deleted" and event.version not in entries:
+            yield f"I3: {maker} deleted what was not there"
+        meant = entries[-1] if entries else None
+        if maker is not None and maker.target is not None:
+            meant = maker.target
+        elif event.type == "object.deleted" and event.version != meant:
+            yield f"I3: {maker} deleted what the name was not"
+        before = versions.get(meant) if meant else None
         if maker is None:
             continue
         try:
@@ -126,13 +126,13 @@ def index_is_the_last_change(world: World) -> Problems:
     """I1, I4: exactly what the changes left is latest, in a bucket that exists."""
     tables = world.metadata.replica.local
     latest = {v.key: v.id for v in tables.versions.values() if v.latest}
-    made = {
-        key: event.version
-        for key, event in _last_changes(world).items()
-        if event.type == "object.created"
-    }
+    made = {key: named for key, named in _named(world).items() if named}
     if latest != made:
         yield f"I1: the index holds {latest}, the changes left {made}"
+    there = {*tables.versions, *tables.markers} - tables.dead_since.keys()
+    left = {each for entries in _entries(world).values() for each in entries}
+    if there != left:
+        yield f"I1: {there} count, the changes left {left}"
     for version in tables.versions.values():
         if version.bucket_id not in tables.buckets:
             yield f"I1: {version.key!r} is in a bucket that was deleted"
@@ -141,7 +141,7 @@ def index_is_the_last_change(world: World) -> Problems:
 def nothing_leaks(world: World) -> Problems:
     """I5: blobs are those of live versions, and nothing is owed to anybody."""
     tables = world.metadata.replica.local
-    live = {v.blob_key for v in tables.versions.values() if v.latest}
+    live = {v.blob_key for v in tables.versions.values() if v.id not in tables.dead_since}
     if stray := set(world.blobs.blobs) - live:
         yield f"I5: {len(stray)} blobs leak"
     if world.blobs.multiparts:
@@ -177,10 +177,6 @@ def _events(world: World) -> list[Event]:
     return world.metadata.replica.local.events
 
 
-def _maker(world: World, event: Event) -> Operation:
-    return world.history.by_upload[event.id]
-
-
 def _maker_or_none(world: World, event: Event) -> Operation | None:
     return world.history.by_upload.get(event.id)
 
@@ -189,5 +185,28 @@ def _deleter(world: World, event: Event) -> Operation | None:
     return world.history.by_event.get(event.id)
 
 
-def _last_changes(world: World) -> dict[str, Event]:
-    return {event.key: event for event in _events(world)}
+def _lives(world: World) -> Iterator[tuple[Event, list[str]]]:
+    """Each change, and the ids of what counted of its key before it, the youngest at the end."""
+    entries: dict[str, list[str]] = {}
+    for event in _events(world):
+        before = entries.get(event.key, [])
+        yield event, before
+        entries[event.key] = _after(world, event, before)
+
+
+def _after(world: World, event: Event, entries: list[str]) -> list[str]:
+    if event.type == "object.deleted":
+        return [each for each in entries if each != event.version]
+    return [*(entries if world.keeps_versions else []), event.version]
+
+
+def _entries(world: World) -> dict[str, list[str]]:
+    """What all changes left of each key."""
+    return {event.key: _after(world, event, before) for event, before in _lives(world)}
+
+
+def _named(world: World) -> dict[str, str | None]:
+    """The version that each key names by now; None where that is nothing, or a delete marker."""
+    versions = world.history.versions
+    youngest = {key: entries[-1] if entries else "" for key, entries in _entries(world).items()}
+    return {key: each if each in versions else None for key, each in youngest.items()}

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("service", "tests", "setup.cfg", "pyproject.toml")
 LEDGER = "tests/fakes/upload_ledger.py"
 REPLICA = "tests/fakes/replica.py"
+DELETIONS = "tests/fakes/deletions.py"
 PATIENCE_S = 600
 AT_ONCE = 2
 
@@ -202,6 +203,39 @@ MUTATIONS = (
         "grace of dead versions",
         "service/usecases/sweep.py",
         (("versions.dead(older_than_s=grace_s,", "versions.dead(older_than_s=0,"),),
+    ),
+    Mutation(
+        "old versions kept by an overwrite",
+        "tests/fakes/version_index.py",
+        (
+            (
+                "if isinstance(current, DeleteMarker) or bucket.settings.versioning:",
+                "if isinstance(current, DeleteMarker):",
+            ),
+        ),
+        "stores/mongo/commit.py, _replace()",
+    ),
+    Mutation(
+        "changes of one key conflict",
+        DELETIONS,
+        (
+            (
+                "if (current_of(tables, self.place), entries_of(tables, self.place)) != before:",
+                "if False:",
+            ),
+        ),
+        "stores/mongo/deletions.py, the filters of its updates",
+    ),
+    Mutation(
+        "the heir of a deleted version",
+        DELETIONS,
+        (
+            (
+                "put_entry(tables, replace(others[0], latest=True, changed_seq=seq))",
+                "tables.tombstones[self.place] = Tombstone(seq, self.clock.now)",
+            ),
+        ),
+        "stores/mongo/deletions.py, _remove()",
     ),
 )
 

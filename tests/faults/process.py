@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 EFFECTS = {
     "blobs": {"put", "create_multipart", "upload_part", "complete", "abort", "delete"},
-    "versions": {"delete", "delete_version", "forget_dead", "forget_tombstones"},
+    "versions": {"change_facts", "delete", "delete_version", "forget_dead", "forget_tombstones"},
     "uploads": {
         "admit",
         "renew",
@@ -38,6 +38,7 @@ EFFECTS = {
         "complete",
         "commit",
         "commit_whole",
+        "commit_all",
         "begin_undo",
         "fence",
         "take_over",
@@ -75,6 +76,8 @@ READS = {
 TRANSACTIONS = {
     "uploads.commit",
     "uploads.commit_whole",
+    "uploads.commit_all",
+    "versions.change_facts",
     "versions.delete",
     "versions.delete_version",
 }

@@ -79,6 +79,22 @@ async def _delete(world: World, fault: Fault | None) -> Process:
     return await world.delete(KEY, fault=fault)
 
 
+# -- a bucket that keeps versions -------------------------------------------------------------
+
+
+async def _kept_there(world: World) -> None:
+    await world.keep_versions()
+    await world.put(KEY)
+    await world.put(KEY)
+
+
+async def _delete_latest(world: World, fault: Fault | None) -> Process:
+    """For good: the one before it is the latest then."""
+    version = world.history.operations[1].version
+    assert version is not None
+    return await world.delete(KEY, version=version.id, fault=fault)
+
+
 # -- a request that its client repeats --------------------------------------------------------
 
 
@@ -162,6 +178,9 @@ STORIES = (
         heals=frozenset({"blobs.create_multipart", "blobs.complete"}),
     ),
     Story("delete", _delete, scene=_something_there),
+    Story("overwrite-keeping", _put(), scene=_kept_there),
+    Story("delete-keeping", _delete, scene=_kept_there),
+    Story("delete-version", _delete_latest, scene=_kept_there),
     Story("delete-bucket", _delete_bucket),
     Story("sweep", _sweep, scene=_debris, asked=False),
 )

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from service.errors import ObjectNotFound
-from service.model.ids import DEFAULT_TENANT
+from service.model.ids import DEFAULT_TENANT, VersionId
 from service.model.preconditions import EntityTag, EntityTags, Preconditions
+from service.model.version import Version
 from service.usecases.get_object import find_version, read_version
 from tests.faults.history import Outcome
 from tests.faults.invariants import check, check_reads
@@ -35,15 +36,18 @@ WAITS = st.sampled_from([1, LEASE_S + 1, TOMBSTONE_S + 1, GRACE_S + 1])
 
 
 class Objects(RuleBasedStateMachine):
-    """possible: for each key what it may hold now; None is nothing."""
+    """possible: for each key what it may hold now; None is nothing. ever: what it may have held."""
 
     etags: Bundle[str] = Bundle("etags")
 
-    @initialize(complete_again=st.booleans())
-    def open(self, complete_again: bool) -> None:
+    @initialize(complete_again=st.booleans(), keeps_versions=st.booleans())
+    def open(self, complete_again: bool, keeps_versions: bool) -> None:
         self.world = World(complete_again=complete_again)
         self.possible: dict[str, set[bytes | None]] = {}
+        self.ever: dict[str, set[bytes | None]] = {}
         self.do(self.world.begin())
+        if keeps_versions:
+            self.do(self.world.keep_versions())
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
         answers: list[T] = []
@@ -70,6 +74,14 @@ class Objects(RuleBasedStateMachine):
     @rule(key=KEYS, fault=FAULTS)
     def delete(self, key: str, fault: Fault | None) -> None:
         self.asked(self.do(self.world.delete(key, fault=fault)))
+
+    @rule(key=KEYS, etag=etags, fault=FAULTS)
+    def delete_version(self, key: str, etag: str, fault: Fault | None) -> None:
+        """Which one the name shows then is held against all changes at the end."""
+        process = self.do(self.world.delete(key, version=VersionId(etag), fault=fault))
+        assert process.operation is not None
+        if process.operation.outcome is not Outcome.REFUSED:
+            self.possible[key] = self.possible.get(key, {None}) | self.ever.get(key, set()) | {None}
 
     @rule(fault=FAULTS)
     def sweep(self, fault: Fault | None) -> None:
@@ -120,11 +132,13 @@ class Objects(RuleBasedStateMachine):
         assert operation is not None
         before = self.possible.get(operation.key, {None})
         after = operation.content or None
+        if operation.outcome is not Outcome.REFUSED:
+            self.ever.setdefault(operation.key, set()).add(after)
         if operation.outcome is Outcome.ACKNOWLEDGED:
             self.possible[operation.key] = {after}
         elif operation.outcome is Outcome.UNKNOWN:
             self.possible[operation.key] = before | {after}
-        return operation.version.etag if operation.version else "none"
+        return operation.version.etag if isinstance(operation.version, Version) else "none"
 
     async def _read(self, key: str) -> bytes | None:
         reader = Process(self.world)

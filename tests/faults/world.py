@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from service.errors import MediagateError, OutcomeUnknown
 from service.model.bucket import BucketSettings
-from service.model.ids import DEFAULT_TENANT
+from service.model.ids import DEFAULT_TENANT, VersionId
 from service.model.preconditions import Preconditions
 from service.model.upload import Idempotency, Intent, Upload, UploadRef
 from service.settings import Http, Limits, Settings, Sweep, Uploads
@@ -65,6 +65,7 @@ class World:
         self.history = History()
         self.late: list[Callable[[], Awaitable[None]]] = []
         self.violations: list[str] = []
+        self.keeps_versions = False
         self.step = 0
         self.racers: dict[str, Callable[[], Awaitable[None]]] = {}
         self._racing: list[asyncio.Task[None]] = []
@@ -141,6 +142,14 @@ class World:
     async def begin(self) -> None:
         await self.metadata.buckets.create(DEFAULT_TENANT, BUCKET, BucketSettings())
 
+    async def keep_versions(self) -> None:
+        """Before anything is there."""
+        [bucket] = self.metadata.buckets.buckets.values()
+        await self.metadata.buckets.update(
+            DEFAULT_TENANT, bucket.id, BucketSettings(versioning=True), revision=bucket.revision
+        )
+        self.keeps_versions = True
+
     async def put(
         self,
         key: str,
@@ -176,14 +185,16 @@ class World:
         self,
         key: str,
         *,
+        version: VersionId | None = None,
         preconditions: Preconditions = NONE,
         fault: Fault | None = None,
     ) -> Process:
         process = Process(self, fault)
 
         async def work(operation: Operation) -> None:
+            operation.target = version
             operation.version = await delete_object(
-                process.runtime, DEFAULT_TENANT, BUCKET, key, preconditions
+                process.runtime, DEFAULT_TENANT, BUCKET, key, preconditions, version
             )
 
         return await self._asked(process, Kind.DELETE, key, b"", preconditions, work)
@@ -269,7 +280,7 @@ class World:
     def _see(self, call: Call) -> None:
         replica = self.metadata.replica
         for event in replica.local.events:
-            if event.type == "object.deleted" and call.process.operation is not None:
+            if event.type != "object.created" and call.process.operation is not None:
                 self.history.by_event.setdefault(event.id, call.process.operation)
         self._see_versions(replica.local)
         if replica.majority is not replica.local:

@@ -15,6 +15,7 @@ from service.model.ids import DEFAULT_TENANT, KeyId, new_id
 from service.model.preconditions import Preconditions
 from service.model.version import ObjectFacts
 from service.stores.blob_layout import new_blob_key
+from service.usecases.change_metadata import FactsPatch, change_metadata
 from service.usecases.delete_object import delete_object
 from service.usecases.rebuild import RebuildReport, rebuild
 from service.usecases.runtime import Runtime
@@ -76,6 +77,31 @@ async def test_everything_is_there_again(
     assert await latest(empty, "over") == over
     assert await latest(empty, "gone") is None
     assert await empty.keys.get(key.id) == await metadata.keys.get(key.id)
+
+
+async def test_the_newest_facts_are_there_again(
+    runtime: Runtime, metadata: FakeMetadata, put: Put
+) -> None:
+    """Of changes in the same object of the journal and in a later one."""
+    for key, publish_between in (("one", False), ("two", True)):
+        await put(b"kept", key, facts=FACTS)
+        if publish_between:
+            await publish(runtime)
+        for patch in ({"tags": {"t": "2", "u": "3"}}, {"filename": None, "tags": {"t": None}}):
+            changed = await change_metadata(
+                runtime, DEFAULT_TENANT, "films", key, FactsPatch(patch), Preconditions()
+            )
+        assert (changed.facts.filename, changed.facts.tags) == (None, {"u": "3"})
+    await put(b"gone", "gone")
+    patch = FactsPatch({"filename": "x"})
+    await change_metadata(runtime, DEFAULT_TENANT, "films", "gone", patch, Preconditions())
+    await delete_object(runtime, DEFAULT_TENANT, "films", "gone", Preconditions())
+    await publish(runtime)
+    before = [await latest(metadata, key) for key in ("one", "two", "gone")]
+    runtime, empty = after_the_loss(runtime, metadata)
+    assert (await rebuilt(runtime))[0].whole
+    assert [await latest(empty, key) for key in ("one", "two", "gone")] == before
+    assert before[0].revision == 3
 
 
 async def test_it_goes_on_after_the_old_positions_and_epochs(

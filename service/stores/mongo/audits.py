@@ -29,6 +29,7 @@ CLAIM = dict.fromkeys(
         "tenant",
         "bucket_id",
         "key",
+        "seq",
         "blob_key",
         "size_bytes",
         "digests",
@@ -183,6 +184,7 @@ def _claim_out(document: Document) -> Claim:
         created_at=document["created_at"],
         dead="dead_since" in document,
         damaged="damaged_at" in document,
+        seq=document["seq"],
     )
 
 

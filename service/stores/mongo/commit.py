@@ -26,7 +26,7 @@ from service.errors import BucketDeleting, BucketNotFound, Conflict, Fenced
 from service.model.bucket import BucketState
 from service.model.event import Event, EventType
 from service.model.ids import EventId, new_id
-from service.model.upload import Upload, UploadRef, UploadState
+from service.model.upload import Staged, Upload, UploadRef, UploadState
 from service.model.version import Version
 from service.stores.mongo.clock import NOW, literal
 from service.stores.mongo.deletions import DIE, STEP_BACK, keeps_versions
@@ -186,3 +186,30 @@ class Commit:
         """made: the version that this commit makes, and when."""
         event = Event(EventId(event_id), kind, seq, made.created_at, of)
         await self.database["events"].insert_one(event_in(event), session=session)
+
+
+@dataclass(frozen=True, slots=True)
+class CommitAll:
+    """Several uploads' commits as the body of one transaction."""
+
+    database: Database
+    guard: Guard
+    staged: tuple[Staged, ...]
+
+    async def run(self, session: Session) -> list[Upload]:
+        """What each of them raises, at the first that does."""
+        return [await self._of(each).run(session) for each in self.staged]
+
+    async def landed(self) -> list[Upload] | None:
+        found = []
+        for each in self.staged:
+            upload = await self._of(each).landed()
+            if upload is None:
+                return None
+            found.append(upload)
+        return found
+
+    def _of(self, staged: Staged) -> Commit:
+        upload, completion = staged.upload, staged.completion
+        whole = None if completion.parts else replace(upload, completion=completion)
+        return Commit(self.database, self.guard, upload.ref, whole=whole)

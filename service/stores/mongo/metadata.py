@@ -17,6 +17,7 @@ from service.stores.mongo.buckets import MongoBucketStore
 from service.stores.mongo.clock import read_clock
 from service.stores.mongo.driver import connect, open_database
 from service.stores.mongo.errors import Guard
+from service.stores.mongo.jobs import MongoJobStore
 from service.stores.mongo.leases import MongoLeaseStore
 from service.stores.mongo.outbox import MongoOutbox
 from service.stores.mongo.restoring import MongoRestoring
@@ -46,6 +47,7 @@ class MongoMetadata:
         self.buckets = MongoBucketStore(self._database, self._guard, self._transactions)
         self.keys = MongoKeyStore(self._database, self._guard, self._transactions)
         self.leases = MongoLeaseStore(self._database, self._guard)
+        self.jobs = MongoJobStore(self._database, self._guard)
         self.audits = MongoAuditStore(self._database, self._guard, self._transactions)
         self.outbox = MongoOutbox(self._database, self._guard, self._transactions)
         self.restoring = MongoRestoring(self._database, self._patient)

@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from pymongo import DESCENDING
 from pymongo.errors import BulkWriteError
 
 from service.errors import Conflict
 from service.model.api_key import ApiKey
 from service.model.bucket import Bucket
 from service.model.event import Event
+from service.model.ids import BucketId, VersionId
 from service.model.version import DeleteMarker
 from service.stores.mongo.documents import (
     TOMBSTONE,
     api_key_in,
     bucket_in,
+    last_seq_out,
     marker_in,
     version_in,
 )
@@ -60,6 +63,32 @@ class MongoRestoring:
                 except BulkWriteError as exc:
                     raise Conflict(f"{collection!r} is being written to by somebody else") from exc
 
+    async def withdraw(self, version: VersionId) -> None:
+        versions = self._database["versions"]
+        with self._guard.writing():
+            gone = await versions.find_one_and_delete({"_id": version})
+            if gone is None or not gone["latest"]:
+                return
+            key = {name: gone[name] for name in ("tenant", "bucket_id", "key")}
+            last_seq = last_seq_out(gone)
+            heir = await versions.find_one(
+                key | {"live": True}, {"_id": True}, sort=[("seq", DESCENDING)]
+            )
+            if heir is None:
+                tombstone = _tombstone(version, last_seq, gone["modified_at"])
+                await versions.insert_one(key | tombstone)
+                return
+            named = {"latest": True, "changed_seq": last_seq}
+            await versions.update_one({"_id": heir["_id"]}, {"$set": named})
+
+    async def keep_versions(self, buckets: Sequence[BucketId]) -> None:
+        if not buckets:
+            return
+        with self._guard.writing():
+            await self._database["buckets"].update_many(
+                {"_id": {"$in": list(buckets)}}, {"$set": {"has_kept": True}}
+            )
+
     async def finish(self, *, epoch: int, position: int) -> None:
         with self._guard.writing():
             await self._database["publishers"].insert_one(
@@ -78,14 +107,10 @@ def _restored(event: Event) -> list[tuple[str, Document]]:
         if isinstance(event.of, DeleteMarker):
             return [("versions", marker_in(event.of))]
         return [("versions", version_in(event.of))]
-    tombstone = {
-        "_id": event.id,
-        "tenant": event.of.tenant,
-        "bucket_id": event.of.bucket_id,
-        "key": event.of.key,
-        "seq": event.seq,
-        "kind": TOMBSTONE,
-        "latest": True,
-        "dead_since": event.at,
-    }
-    return [("versions", tombstone)]
+    key = {"tenant": event.of.tenant, "bucket_id": event.of.bucket_id, "key": event.of.key}
+    return [("versions", key | _tombstone(event.id, event.seq, event.at))]
+
+
+def _tombstone(id: str, seq: int, at: datetime) -> Document:
+    """Without the key that it stands for."""
+    return {"_id": id, "seq": seq, "kind": TOMBSTONE, "latest": True, "dead_since": at}

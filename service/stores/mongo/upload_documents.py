@@ -76,6 +76,8 @@ def intent_in(intent: Intent) -> Document:
     }
     if intent.idempotency is not None:
         document["idempotency"] = {**asdict(intent.idempotency), "held": True}
+    if intent.staged:
+        document["staged"] = True
     return document
 
 
@@ -93,6 +95,7 @@ def intent_out(document: Document) -> Intent:
         declared_size_bytes=document["declared_size_bytes"],
         idempotency=named
         and Idempotency(**{name: value for name, value in named.items() if name != "held"}),
+        staged=document.get("staged", False),
     )
 
 

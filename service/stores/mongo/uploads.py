@@ -8,7 +8,7 @@ exists only while an upload is unfinished, `clean_at` only while its keys are to
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,12 +22,13 @@ from service.model.upload import (
     UNFINISHED,
     Completion,
     Intent,
+    Staged,
     Upload,
     UploadRef,
     UploadState,
 )
 from service.stores.mongo.clock import NOW, in_future, insert_timed, literal, read_clock, read_past
-from service.stores.mongo.commit import PARTS, Commit, owned
+from service.stores.mongo.commit import PARTS, Commit, CommitAll, owned
 from service.stores.mongo.driver import Database, Document, Session
 from service.stores.mongo.errors import Guard
 from service.stores.mongo.transactions import Transactions
@@ -119,6 +120,10 @@ class MongoUploadLedger:
         whole = replace(upload, completion=completion)
         commit = Commit(self._database, self._guard, upload.ref, whole=whole)
         return await self._transactions.run(commit.run, commit.landed, deadline_s=deadline_s)
+
+    async def commit_all(self, staged: Sequence[Staged], *, deadline_s: float) -> list[Upload]:
+        commits = CommitAll(self._database, self._guard, tuple(staged))
+        return await self._transactions.run(commits.run, commits.landed, deadline_s=deadline_s)
 
     async def begin_undo(self, ref: UploadRef, lease_s: float) -> Upload:
         changes = {"state": UploadState.UNDOING.value, "lease_until": in_future(lease_s)}

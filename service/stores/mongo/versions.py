@@ -31,9 +31,11 @@ from service.stores.mongo.documents import (
 from service.stores.mongo.driver import Database, Document
 from service.stores.mongo.errors import Guard
 from service.stores.mongo.latest_reads import LatestReads, latest_of
+from service.stores.mongo.metadata_changes import MetadataChange
 from service.stores.mongo.search import MongoReader
 from service.stores.mongo.transactions import Transactions
 from service.stores.search_plan import run
+from service.stores.version_port import FactsChange
 
 
 class MongoVersionIndex:
@@ -161,6 +163,24 @@ class MongoVersionIndex:
                 return await deletion.landed()
 
         return await self._transactions.run(deletion.run, landed, deadline_s=deadline_s)
+
+    async def change_facts(
+        self,
+        tenant: TenantId,
+        bucket: BucketId,
+        key: str,
+        preconditions: Preconditions,
+        change: FactsChange,
+        *,
+        deadline_s: float,
+    ) -> Version | None:
+        changing = MetadataChange(self._database, tenant, bucket, key, preconditions, change)
+
+        async def landed() -> Version | None:
+            with self._guard.reading():
+                return await changing.landed()
+
+        return await self._transactions.run(changing.run, landed, deadline_s=deadline_s)
 
     async def has_content(self, tenant: TenantId, bucket: BucketId) -> bool:
         content = {"tenant": tenant, "bucket_id": bucket, "live": True}

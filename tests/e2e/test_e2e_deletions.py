@@ -1,0 +1,62 @@
+"""The deletion of a prefix while its service is killed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import ClientSession
+
+from tests.e2e.installation import AUTHORIZED, Installation, Process, eventually
+from tests.e2e.test_e2e_listing import put_all, walk
+from tests.e2e.wreck import BUCKET, make_bucket
+
+OBJECTS = 250
+
+
+async def test_a_deletion_that_is_killed_is_ended_by_the_next_service(
+    make_installation: Callable[[], Installation],
+) -> None:
+    alone = make_installation()
+    process = alone.start()
+    await make_bucket(process)
+    async with client(process) as http:
+        await put_all(http, BUCKET, [f"gone/{n:03}" for n in range(OBJECTS)] + ["kept"])
+        async with http.post(f"{BUCKET}/deletions", json={"prefix": "gone/"}) as response:
+            assert response.status == 202
+            job = (await response.json())["id"]
+        seen = [0]
+
+        async def has_begun() -> bool:
+            seen.append((await state_of(http, job))["deleted"])
+            return seen[-1] > 0
+
+        await eventually(has_begun, within_s=30)
+        process.kill()
+    with alone.serving() as other:
+        async with client(other) as http:
+            assert (await state_of(http, job))["deleted"] < OBJECTS
+            await put_all(http, BUCKET, ["gone/later"])
+
+            async def has_ended() -> bool:
+                told = await state_of(http, job)
+                seen.append(told["deleted"])
+                return bool(told["state"] == "done")
+
+            await eventually(has_ended, within_s=60)
+            assert (await walk(http, BUCKET))[0] == ["gone/later", "kept"]
+    assert seen == sorted(seen)
+    assert seen[-1] <= OBJECTS
+
+
+def client(process: Process) -> ClientSession:
+    return ClientSession(process.url, headers=AUTHORIZED)
+
+
+async def state_of(http: ClientSession, job: str) -> dict[str, Any]:
+    async with http.get(f"{BUCKET}/deletions/{job}") as response:
+        assert response.status == 200
+        told: dict[str, Any] = await response.json()
+    await asyncio.sleep(0.02)
+    return told
