@@ -179,6 +179,17 @@ async def live(world: World) -> None:
     await store.migrate()
 
 
+async def work_at_jobs(world: World) -> None:
+    jobs = world.store.jobs
+    job = await jobs.create(JobId(new_id()), *world.place, "a/")
+    await world.pass_time(0.01)
+    await jobs.take("a", 60)
+    await jobs.advance(job, "a", 60)
+    await jobs.get(*world.place, job.id)
+    await jobs.cancel(*world.place, job.id)
+    await jobs.forget_finished(older_than_s=60)
+
+
 FILTERS: tuple[dict[str, Any], ...] = (
     {"prefix": "k"},
     {"terms": (tag_term("$eq", "$b"),)},
@@ -208,17 +219,6 @@ async def search(world: World, *filters: dict[str, Any]) -> None:
                 max_examined=most,
             )
             assert found.versions
-
-
-async def work_at_jobs(world: World) -> None:
-    jobs = world.store.jobs
-    job = await jobs.create(JobId(new_id()), *world.place, "a/")
-    await world.pass_time(0.01)
-    await jobs.take("a", 60)
-    await jobs.advance(job, "a", 60)
-    await jobs.get(*world.place, job.id)
-    await jobs.cancel(*world.place, job.id)
-    await jobs.forget_finished(older_than_s=60)
 
 
 async def keep_versions(world: World) -> None:
