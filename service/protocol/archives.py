@@ -57,7 +57,7 @@ class _Sink:
 
 
 class ZipPacker:
-    """Keeps about a kilobyte of each entry for the directory at the end."""
+    """Keeps about half a kilobyte of each entry for the directory at the end."""
 
     def __init__(self) -> None:
         self._sink = _Sink()
