@@ -7,10 +7,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
-from metadata_engines import OTHER_TENANT, TENANT, TRICKY, TRICKY_FACTS, World
+from metadata_engines import DEADLINE_S, OTHER_TENANT, TENANT, TRICKY, TRICKY_FACTS, World
 
 from service.model.bucket import BucketSettings
 from service.model.ids import BucketId, new_id
+from service.model.preconditions import Preconditions
 from service.model.search import Found, Order, Position, Sort, Term, Wanted
 from service.model.upload import Completion
 from service.model.version import ObjectFacts, Version
@@ -297,3 +298,32 @@ async def test_an_overwrite_is_found_by_its_own_facts(world: World):
     await put(world, "k", tags={"new": "1"}, user_metadata={"title": "fresh"})
     assert await keys_of(world, tag_term("old", "1")) == []
     assert await keys_of(world, tag_term("new", "1"), *word_terms("fres")) == ["k"]
+
+
+async def test_changed_facts_are_found_at_once_and_the_old_ones_no_more(world: World):
+    old = ObjectFacts(content_type="text/plain", tags={"t": "old"}, filename="before.txt")
+    new = ObjectFacts(content_type="video/mp4", tags={"t": "new"}, filename="after.txt")
+    await put_in(world, "k", 1, old)
+    await world.store.versions.change_facts(
+        *world.place, "k", Preconditions(), lambda _: new, deadline_s=DEADLINE_S
+    )
+    for term in (tag_term("t", "old"), type_term("text/plain"), *word_terms("before")):
+        assert await keys_of(world, term) == []
+    for term in (tag_term("t", "new"), type_term("video/*"), *word_terms("after")):
+        assert await keys_of(world, term) == ["k"]
+
+
+async def test_what_is_kept_is_found_only_when_the_key_names_it_again(world: World):
+    kept = await world.keeping()
+    first = await put(kept, "k", tags={"t": "first"})
+    second = await put(kept, "k", tags={"t": "second"})
+    assert await keys_of(kept, tag_term("t", "first")) == []
+    assert await keys_of(kept, tag_term("t", "second")) == ["k"]
+    marker = await kept.delete()
+    for sort in SORTS:
+        assert (await search(kept, sort=sort)).versions == ()
+    await kept.delete_version(marker.id)
+    assert await keys_of(kept, tag_term("t", "second")) == ["k"]
+    await kept.delete_version(second.id)
+    found = await search(kept, Wanted(terms=(tag_term("t", "first"),)))
+    assert [version.id for version in found.versions] == [first.id]
