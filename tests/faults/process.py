@@ -78,8 +78,6 @@ TRANSACTIONS = {
     "uploads.commit_whole",
     "uploads.commit_all",
     "versions.change_facts",
-    "versions.change_facts",
-    "uploads.commit_all",
     "versions.delete",
     "versions.delete_version",
 }
