@@ -51,10 +51,19 @@ class Idempotency:
 
 
 @dataclass(frozen=True, slots=True)
+class MovedFrom:
+    """The version of which an upload is a copy, and which goes when it is committed."""
+
+    bucket_id: BucketId
+    key: str
+    version: VersionId
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """What an upload is going to make, known before its first byte.
 
-    declared_size_bytes: None while the length is unknown.
+    declared_size_bytes: None while the length is unknown. moved_from: for a move that is a copy.
     """
 
     id: UploadId
@@ -67,6 +76,7 @@ class Intent:
     preconditions: Preconditions = field(default_factory=Preconditions)
     declared_size_bytes: int | None = None
     idempotency: Idempotency | None = None
+    moved_from: MovedFrom | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,16 @@ if TYPE_CHECKING:
     from tests.faults.world import World
 
 EFFECTS = {
-    "blobs": {"put", "create_multipart", "upload_part", "complete", "abort", "delete"},
+    "blobs": {
+        "put",
+        "copy",
+        "create_multipart",
+        "upload_part",
+        "copy_part",
+        "complete",
+        "abort",
+        "delete",
+    },
     "versions": {"delete", "forget_dead", "forget_tombstones"},
     "uploads": {
         "admit",
