@@ -28,16 +28,20 @@ class BucketSettings:
     max_object_size_bytes: None means the service's own limit.
     allowed_content_types: `image/png` or `image/*`; empty means any.
     cache_control: sent with objects that bring none of their own.
+    versioning: an overwrite or a delete keeps the version that was there.
     """
 
     max_object_size_bytes: int | None = None
     allowed_content_types: tuple[str, ...] = ()
     cache_control: str | None = None
     delivery: Delivery = Delivery.PROXY
+    versioning: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Bucket:
+    """has_kept: versioning was on at some time, so that keys may have more than one version."""
+
     id: BucketId
     tenant: TenantId
     name: str
@@ -45,6 +49,7 @@ class Bucket:
     created_at: datetime
     revision: int = 1
     settings: BucketSettings = field(default_factory=BucketSettings)
+    has_kept: bool = False
 
     @property
     def etag(self) -> str:

@@ -2,6 +2,11 @@
 
 Every change writes its event in its own transaction. `seq` orders the events of one subject, so
 the last of them says what the subject is now; that is all that a rebuild needs.
+
+In a bucket that never kept versions a key is a subject: its last event is all there is of it. Where
+versions are kept each version and each delete marker is a subject of its own, and what the key
+names is the one of the highest `seq` that was not deleted. A version from the time before keeps the
+key's subject to its end.
 """
 
 from __future__ import annotations
@@ -13,14 +18,15 @@ from enum import StrEnum
 from service.model.api_key import ApiKey
 from service.model.bucket import Bucket
 from service.model.ids import EventId, TenantId
-from service.model.version import Version
+from service.model.version import DeleteMarker, Version
 
-Subject = Version | Bucket | ApiKey
+Subject = Version | DeleteMarker | Bucket | ApiKey
 
 
 class EventType(StrEnum):
     OBJECT_CREATED = "object.created"
     OBJECT_DELETED = "object.deleted"
+    MARKER_CREATED = "object.delete_marker_created"
     OBJECT_DAMAGED = "object.damaged"
     OBJECT_REPAIRED = "object.repaired"
     BUCKET_CREATED = "bucket.created"
@@ -59,12 +65,19 @@ class Event:
                 return f"bucket/{self.of.tenant}/{self.of.id}"
             case ApiKey():
                 return f"key/{self.of.tenant}/{self.of.id}"
-            case Version():
-                return f"object/{self.of.tenant}/{self.of.bucket_id}/{self.of.key}"
+            case Version(own_subject=False):
+                return _key_subject(self.of)
+            case Version() | DeleteMarker():
+                return f"{_key_subject(self.of)}\0{self.of.id}"
 
     @property
     def removes(self) -> bool:
         return self.type in REMOVALS
+
+
+def _key_subject(of: Version | DeleteMarker) -> str:
+    """No key has a NUL, so all subjects of one key stand side by side in their order."""
+    return f"object/{of.tenant}/{of.bucket_id}/{of.key}"
 
 
 @dataclass(frozen=True, slots=True)

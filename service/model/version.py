@@ -33,6 +33,8 @@ class Version:
     digests: algorithm (`crc64nvme`, `sha-256`, …, the names of Repr-Digest) -> raw bytes.
     seq: order among all changes of one key, greater means later. changed_seq: that of the key's
     last change, where it came after this version and left it the current one; else 0.
+    latest: false for one that is kept though a younger one, or a delete, came after it.
+    own_subject: its events are not those of its key (model/event.py).
     revision: counts metadata changes, from 1.
     damaged_at: when the scrubber found that the bytes in the store are not these any more.
     """
@@ -52,6 +54,7 @@ class Version:
     latest: bool = True
     damaged_at: datetime | None = None
     changed_seq: int = 0
+    own_subject: bool = False
 
     @property
     def last_seq(self) -> int:
@@ -67,3 +70,24 @@ class Version:
     def metadata_etag(self) -> str:
         """The entity tag of the metadata resource, without quotes."""
         return f"{self.id}.{self.revision}"
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteMarker:
+    """What a delete leaves where versions are kept: a version without content, which hides others.
+
+    seq, latest, changed_seq: as a Version's.
+    """
+
+    id: VersionId
+    tenant: TenantId
+    bucket_id: BucketId
+    key: str
+    seq: int
+    created_at: datetime
+    latest: bool = True
+    changed_seq: int = 0
+
+
+Entry = Version | DeleteMarker
+"""One line of a key's history."""

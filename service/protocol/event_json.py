@@ -17,7 +17,7 @@ from service.model.api_key import ApiKey, Scope
 from service.model.bucket import Bucket, BucketSettings, BucketState, Delivery
 from service.model.event import Event, EventType, Subject
 from service.model.ids import EventId
-from service.model.version import ObjectFacts, Version
+from service.model.version import DeleteMarker, ObjectFacts, Version
 
 T = TypeVar("T")
 
@@ -53,6 +53,8 @@ def _kind(of: Subject) -> str:
     match of:
         case Version():
             return "version"
+        case DeleteMarker():
+            return "marker"
         case Bucket():
             return "bucket"
         case ApiKey():
@@ -76,6 +78,8 @@ def _plain(value: Any) -> Any:
 def _subject(line: dict[str, Any]) -> Subject:
     if "version" in line:
         return _version(line["version"])
+    if "marker" in line:
+        return _of(DeleteMarker, line["marker"] | _times(line["marker"], "created_at"))
     if "bucket" in line:
         return _bucket(line["bucket"])
     return _api_key(line["api_key"])

@@ -27,10 +27,10 @@ class AuditStore(Protocol):
         """
 
     async def mark_damaged(self, version: VersionId, *, damaged: bool) -> bool:
-        """Mark a latest version, or take the mark away, in one transaction with the event.
+        """Mark a version that counts, or take the mark away, in one transaction with the event.
 
-        The event is `object.damaged` or `object.repaired`; `seq` and `revision` go up. False where
-        the version is not the latest of its key any more, or is marked so already.
+        The event is `object.damaged` or `object.repaired`; `revision` goes up. False where the
+        version does not count any more, or is marked so already.
         """
 
     async def quarantine(self, strays: Collection[Stray]) -> None:

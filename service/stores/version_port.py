@@ -6,7 +6,7 @@ from typing import Protocol
 
 from service.model.ids import BucketId, TenantId, VersionId
 from service.model.preconditions import Preconditions
-from service.model.version import Version
+from service.model.version import Entry, Version
 
 
 class VersionIndex(Protocol):
@@ -37,6 +37,20 @@ class VersionIndex(Protocol):
         start: "" for the beginning.
         """
 
+    async def history(
+        self,
+        tenant: TenantId,
+        bucket: BucketId,
+        key: str,
+        *,
+        before_seq: int | None,
+        limit: int,
+    ) -> list[Entry]:
+        """Versions and delete markers of a key that count, the youngest first, `seq` < before_seq.
+
+        Versions that were overwritten where none are kept do not count.
+        """
+
     async def delete(
         self,
         tenant: TenantId,
@@ -45,16 +59,38 @@ class VersionIndex(Protocol):
         preconditions: Preconditions,
         *,
         deadline_s: float,
-    ) -> Version | None:
-        """Make the latest version dead and leave a tombstone, in one transaction with its event.
+    ) -> Entry | None:
+        """Let the key name nothing any more, in one transaction with the events.
 
-        Returns what was deleted, None where the key named nothing. The preconditions are
-        evaluated inside. A conflict runs it again until the deadline.
-        Raises PreconditionFailed, StoreUnavailable, OutcomeUnknown.
+        Where the bucket keeps versions, the latest stays and a delete marker comes before it, which
+        is returned; else the latest is dead, and a tombstone stands in its place (a marker, where
+        others were kept at an earlier time), and it is returned. None, and nothing changes, where
+        the key named nothing. The preconditions are evaluated inside. A conflict runs it again
+        until the deadline.
+        Raises PreconditionFailed, BucketNotFound, BucketDeleting (only where a marker is wanted),
+        StoreUnavailable, OutcomeUnknown.
+        """
+
+    async def delete_version(
+        self,
+        tenant: TenantId,
+        bucket: BucketId,
+        key: str,
+        version: VersionId,
+        preconditions: Preconditions,
+        *,
+        deadline_s: float,
+    ) -> Entry | None:
+        """End one version, or take one delete marker away, for good; returned as it was.
+
+        Was it the latest, then the youngest of the others is, or the key names nothing and a
+        tombstone is left. The preconditions are about this version; for a marker there is no
+        current representation. None where there is no such version, or it is dead.
+        Raises as `delete`.
         """
 
     async def has_content(self, tenant: TenantId, bucket: BucketId) -> bool:
-        """Whether any version counts; dead ones and tombstones do not."""
+        """Whether any version or delete marker counts; dead ones and tombstones do not."""
 
     async def dead(self, *, older_than_s: float, limit: int) -> list[Version]:
         """Versions of any tenant that have been dead for that long."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from service.errors import BucketNotFound, PreconditionFailed
+from service.errors import BucketNotFound
 from service.model.ids import TenantId, VersionId
-from service.model.preconditions import EntityTag, EntityTags, Preconditions
-from service.model.version import Version
+from service.model.preconditions import Preconditions
+from service.model.version import Entry
 from service.usecases.runtime import Runtime
 
 
@@ -16,11 +16,12 @@ async def delete_object(
     key: str,
     preconditions: Preconditions,
     version: VersionId | None = None,
-) -> Version | None:
-    """Delete the latest version; idempotent: None where there was nothing to delete.
+) -> Entry | None:
+    """Delete what the key names; idempotent: None where there was nothing to delete.
 
-    version: deletes only while that one is the latest.
-    Raises BucketNotFound, PreconditionFailed, StoreUnavailable, OutcomeUnknown.
+    version: that one or that delete marker, for good, be it the latest or kept behind it. Returns
+    what was deleted; in a bucket that keeps versions, without `version`, the marker that was made.
+    Raises BucketNotFound, BucketDeleting, PreconditionFailed, StoreUnavailable, OutcomeUnknown.
     """
     found = await runtime.metadata.buckets.get(tenant, bucket)
     if found is None:
@@ -29,12 +30,6 @@ async def delete_object(
     deadline_s = runtime.settings.metadata.commit_timeout_s
     if version is None:
         return await versions.delete(tenant, found.id, key, preconditions, deadline_s=deadline_s)
-    latest = await versions.get_latest(tenant, found.id, key)
-    if latest is None or latest.id != version:
-        return None
-    preconditions.check_write(latest)
-    only_it = Preconditions(if_match=EntityTags((EntityTag(latest.etag),)))
-    try:
-        return await versions.delete(tenant, found.id, key, only_it, deadline_s=deadline_s)
-    except PreconditionFailed:
-        return None  # another version came in between: the named one is not the latest any more
+    return await versions.delete_version(
+        tenant, found.id, key, version, preconditions, deadline_s=deadline_s
+    )

@@ -1,12 +1,12 @@
 """Rebuilding the metadata from the journal, after the database is lost.
 
 Into an empty database only. The merge of all runs gives the last event of each subject, buckets
-before API keys before objects; each object's blob is looked at (HEAD) before its name is put back:
-it must be there, of the size that the journal says, and of its CRC64NVME where the store keeps one.
-What cannot be put back is told. Its key gets a tombstone, so that a new object of that name is
-newer than what the journal says of the old one. At the end every blob without an entry goes to the
-auditor's quarantine: blobs of uploads in flight, of dead versions, and of changes that the journal
-never got.
+before API keys before objects, all of one key together; each version's blob is looked at (HEAD)
+before it is put back: it must be there, of the size that the journal says, and of its CRC64NVME
+where the store keeps one. What cannot be put back is told. Where nothing is left of a key it gets a
+tombstone, so that a new object of that name is newer than what the journal says of the old one. At
+the end every blob without an entry goes to the auditor's quarantine: blobs of uploads in flight, of
+dead versions, and of changes that the journal never got.
 
 A rebuild that is interrupted begins anew, and until it ends no service starts (`Restoring.begin`).
 Where a compaction, of a service that should have been stopped, takes an object away in between, it
@@ -28,12 +28,13 @@ from service.model.audit import Stray
 from service.model.bucket import Bucket
 from service.model.event import Event, EventType
 from service.model.ids import BlobKey, BucketId
-from service.model.version import Version
+from service.model.version import DeleteMarker, Entry, Version
 from service.protocol.event_json import parse_event
 from service.protocol.journal import Line
 from service.stores.blob_layout import PREFIX
 from service.usecases.digests import CRC64NVME
 from service.usecases.journal import Run, list_runs, merge
+from service.usecases.key_entries import entries_of_key, same_key
 from service.usecases.runtime import Runtime
 
 LEASE, LEASE_S = "rebuild", 120.0
@@ -91,7 +92,7 @@ class _Rebuild:
         self._report = RebuildReport()
         self._buckets: dict[BucketId, Event] | None = {}
         self._live: set[BucketId] = set()
-        self._waiting: list[Event] = []
+        self._waiting: list[list[Event]] = []
 
     async def run(self) -> RebuildReport:
         await self._hold()
@@ -138,9 +139,11 @@ class _Rebuild:
             self._buckets[event.of.id] = event
             return
         await self._settle_buckets()
-        self._waiting.append(event)
-        if len(self._waiting) >= _BATCH:
-            await self._flush()
+        if not (self._waiting and same_key(self._waiting[-1][-1], event)):
+            if len(self._waiting) >= _BATCH:
+                await self._flush()
+            self._waiting.append([])
+        self._waiting[-1].append(event)
 
     async def _settle_buckets(self) -> None:
         """Once all are known: of two of one name, the removal of the older one came too late."""
@@ -168,22 +171,24 @@ class _Rebuild:
             async with gate:
                 return await self._checked(event)
 
-        events = await asyncio.gather(*(checked(event) for event in self._waiting))
-        self._waiting = []
-        placed = [event for event in events if event is not None]
+        groups, self._waiting = self._waiting, []
+        placed: list[Event] = []
+        for group in groups:
+            events = await asyncio.gather(*(checked(event) for event in group))
+            placed += entries_of_key([event for event in events if event is not None])
         await self._runtime.metadata.restoring.add(placed)
 
     async def _checked(self, event: Event) -> Event | None:
         """What to put back: the event, a tombstone instead of it, or nothing."""
         version = event.of
-        if not isinstance(version, Version):
+        if not isinstance(version, Version | DeleteMarker):
             self._report.keys += 1
             return event
         if version.bucket_id not in self._live:
             if not event.removes:
                 self._unplaced(_facts(version), "its bucket is not known")
             return None
-        if event.removes:
+        if event.removes or isinstance(version, DeleteMarker):
             return event
         facts = await self._runtime.blobs.head(version.blob_key)
         problem = None
@@ -232,12 +237,13 @@ def _named(bucket: Bucket) -> dict[str, Any]:
     return {"tenant": bucket.tenant, "bucket": bucket.name, "bucket_id": bucket.id}
 
 
-def _facts(version: Version) -> dict[str, Any]:
-    return {
-        "tenant": version.tenant,
-        "bucket_id": version.bucket_id,
-        "key": version.key,
-        "version": version.id,
-        "size_bytes": version.size_bytes,
-        "blob_key": version.blob_key,
+def _facts(entry: Entry) -> dict[str, Any]:
+    plain: dict[str, Any] = {
+        "tenant": entry.tenant,
+        "bucket_id": entry.bucket_id,
+        "key": entry.key,
+        "version": entry.id,
     }
+    if isinstance(entry, Version):
+        plain |= {"size_bytes": entry.size_bytes, "blob_key": entry.blob_key}
+    return plain

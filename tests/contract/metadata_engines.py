@@ -10,7 +10,7 @@ from service.model.bucket import Bucket, BucketSettings
 from service.model.ids import BlobKey, BucketId, TenantId, UploadId, VersionId, new_id
 from service.model.preconditions import EntityTag, EntityTags, Preconditions
 from service.model.upload import Completion, Idempotency, Intent, Upload, UploadState
-from service.model.version import ObjectFacts, Version
+from service.model.version import Entry, ObjectFacts, Version
 from service.stores.blob_layout import new_blob_key
 from service.stores.ports import MetadataStore
 
@@ -62,6 +62,37 @@ class World:
     async def open(self) -> World:
         self.bucket = await self.store.buckets.create(TENANT, "films", BucketSettings())
         return self
+
+    async def keeping(self, name: str = "kept") -> World:
+        """The same engine with another bucket, which keeps versions."""
+        other = replace(self)
+        other.bucket = await self.store.buckets.create(
+            TENANT, name, BucketSettings(versioning=True)
+        )
+        return other
+
+    async def set_versioning(self, versioning: bool) -> None:
+        self.bucket = await self.store.buckets.update(
+            *self.place, BucketSettings(versioning=versioning), revision=self.bucket.revision
+        )
+
+    async def history(
+        self, key: str = "k", *, before_seq: int | None = None, limit: int = 100
+    ) -> list[Entry]:
+        return await self.store.versions.history(
+            *self.place, key, before_seq=before_seq, limit=limit
+        )
+
+    async def delete_version(
+        self, version: str, key: str = "k", preconditions: Preconditions | None = None
+    ) -> Any:
+        return await self.store.versions.delete_version(
+            *self.place,
+            key,
+            VersionId(version),
+            preconditions or Preconditions(),
+            deadline_s=DEADLINE_S,
+        )
 
     @property
     def place(self) -> tuple[TenantId, BucketId]:

@@ -105,8 +105,8 @@ async def test_a_damaged_version_is_marked_and_ordered_and_stays_what_it_is(worl
     marked = await world.latest()
     assert marked is not None
     assert marked.damaged_at is not None
-    assert (marked.seq > version.seq, marked.revision) == (True, version.revision + 1)
-    unmarked = {"damaged_at": None, "seq": version.seq, "revision": version.revision}
+    assert (marked.last_seq > version.seq, marked.revision) == (True, version.revision + 1)
+    unmarked = {"damaged_at": None, "changed_seq": 0, "revision": version.revision}
     assert replace(marked, **unmarked) == version
     assert [claim.damaged for claim in await world.store.audits.claims(after="", limit=1)] == [True]
     assert not await world.store.audits.mark_damaged(version.id, damaged=True)

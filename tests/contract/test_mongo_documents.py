@@ -13,8 +13,9 @@ from service.model.api_key import ApiKey, Scope
 from service.model.bucket import BucketSettings, Delivery
 from service.model.preconditions import EntityTag, EntityTags, Preconditions
 from service.model.upload import Completion, Idempotency, Intent, Part
-from service.model.version import ObjectFacts, Version
+from service.model.version import DeleteMarker, ObjectFacts, Version
 from service.stores.mongo import documents as d
+from service.stores.mongo import upload_documents as u
 from service.stores.mongo.driver import CODEC
 
 TEXT = st.text(max_size=12) | st.sampled_from(["$a", "$$NOW", "a.b", "", "\0", "$literal"])
@@ -41,7 +42,10 @@ VERSIONS = st.builds(
     revision=SIZE,
     latest=st.booleans(),
     damaged_at=st.none() | MOMENT,
+    changed_seq=SIZE,
+    own_subject=st.booleans(),
 )
+MARKERS = st.builds(DeleteMarker, *[TEXT] * 4, SIZE, MOMENT, st.booleans(), SIZE)
 INTENTS = st.builds(
     Intent,
     *[TEXT] * 6,
@@ -77,14 +81,20 @@ def test_a_version_survives(version: Version):
     assert d.version_out(through_bson(d.version_in(version))) == version
 
 
+@given(MARKERS)
+def test_a_delete_marker_survives(marker: DeleteMarker):
+    assert d.marker_out(through_bson(d.marker_in(marker))) == marker
+    assert d.entry_out(d.marker_in(marker)) == marker
+
+
 @given(INTENTS)
 def test_an_intent_survives(intent: Intent):
-    assert d.intent_out(through_bson(d.intent_in(intent))) == intent
+    assert u.intent_out(through_bson(u.intent_in(intent))) == intent
 
 
 @given(COMPLETIONS)
 def test_a_completion_survives(completion: Completion):
-    assert d.completion_out(through_bson(d.completion_in(completion))) == completion
+    assert u.completion_out(through_bson(u.completion_in(completion))) == completion
 
 
 @given(KEYS)
@@ -93,7 +103,12 @@ def test_an_api_key_survives(key: ApiKey):
 
 
 SETTINGS = st.builds(
-    BucketSettings, st.none() | SIZE, NAMES, st.none() | TEXT, st.sampled_from(Delivery)
+    BucketSettings,
+    st.none() | SIZE,
+    NAMES,
+    st.none() | TEXT,
+    st.sampled_from(Delivery),
+    st.booleans(),
 )
 
 

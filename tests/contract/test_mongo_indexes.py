@@ -161,10 +161,21 @@ async def live(world: World) -> None:
     await store.leases.acquire("sweep", "a", 60)
     await store.leases.acquire("sweep", "b", 60)
     await store.leases.release("sweep", "a")
+    await keep_versions(world)
     await audit(world)
     await publish(world)
     await store.ping()
     await store.migrate()
+
+
+async def keep_versions(world: World) -> None:
+    kept = await world.keeping()
+    first, second = await kept.put(), await kept.put()
+    marker = await kept.delete()
+    await kept.history(before_seq=marker.seq)
+    await kept.delete_version(marker.id)
+    await kept.delete_version(first.id)
+    await kept.delete_version(second.id)
 
 
 async def audit(world: World) -> None:
@@ -207,7 +218,7 @@ async def recorder(mongo_settings: Metadata) -> AsyncIterator[Recorder]:
         await live(world)
         with pytest.raises(Fenced):
             await store.uploads.commit((await world.opened()).ref, deadline_s=1)
-        await store.versions._events.find_one({"_id": "none"})  # the read-back of a delete
+        await store.versions._database["events"].find_one({"_id": "none"})  # a read-back
         yield recorder
     finally:
         await store.close()

@@ -12,7 +12,16 @@ from service.model.ids import BlobKey, VersionId, new_id
 from service.model.upload import Upload, UploadState
 from service.model.version import Version
 from tests.fakes.clock import Clock
-from tests.fakes.replica import Event, Replica
+from tests.fakes.replica import (
+    Event,
+    Place,
+    Replica,
+    Tables,
+    Tombstone,
+    current_of,
+    current_seq,
+    put_entry,
+)
 
 
 class FakeAuditStore:
@@ -58,20 +67,31 @@ class FakeAuditStore:
     async def mark_damaged(self, version: VersionId, *, damaged: bool) -> bool:
         tables = self._replica.writable()
         found = tables.versions.get(version)
-        if found is None or not found.latest or (found.damaged_at is not None) is damaged:
+        if found is None or version in tables.dead_since:
             return False
+        if (found.damaged_at is not None) is damaged:
+            return False
+        seq = self._touch_key(tables, (found.tenant, found.bucket_id, found.key))
         marked = replace(
-            found,
+            tables.versions[version],
             damaged_at=self._clock.now if damaged else None,
-            seq=max(found.seq + 1, self._clock.milliseconds()),
             revision=found.revision + 1,
         )
         tables.versions[version] = marked
         kind = EventType.OBJECT_DAMAGED if damaged else EventType.OBJECT_REPAIRED
         change = new_id()
-        tables.events.append(Event(kind, found.key, marked.seq, change, found.bucket_id, version))
-        tables.announce(change, kind, marked.seq, self._clock.now, marked)
+        tables.events.append(Event(kind, found.key, seq, change, found.bucket_id, version))
+        tables.announce(change, kind, seq, self._clock.now, marked)
         return True
+
+    def _touch_key(self, tables: Tables, place: Place) -> int:
+        seq = max(current_seq(tables, place) + 1, self._clock.milliseconds())
+        current = current_of(tables, place)
+        if isinstance(current, Tombstone):
+            tables.tombstones[place] = replace(current, seq=seq)
+        elif current is not None:
+            put_entry(tables, replace(current, changed_seq=seq))
+        return seq
 
     async def quarantine(self, strays: Collection[Stray]) -> None:
         now = self._clock.now

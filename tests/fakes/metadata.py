@@ -48,7 +48,14 @@ class FakeBucketStore:
         if any((b.tenant, b.name) == (tenant, name) for b in tables.buckets.values()):
             raise BucketExists
         bucket = Bucket(
-            BucketId(new_id()), tenant, name, BucketState.ACTIVE, self._clock.now, 1, settings
+            BucketId(new_id()),
+            tenant,
+            name,
+            BucketState.ACTIVE,
+            self._clock.now,
+            1,
+            settings,
+            settings.versioning,
         )
         tables.buckets[bucket.id] = bucket
         self._announce(EventType.BUCKET_CREATED, 1, bucket)
@@ -71,7 +78,12 @@ class FakeBucketStore:
             raise BucketDeleting
         if found.revision != revision:
             raise PreconditionFailed
-        self.buckets[bucket] = replace(found, settings=settings, revision=revision + 1)
+        self.buckets[bucket] = replace(
+            found,
+            settings=settings,
+            revision=revision + 1,
+            has_kept=found.has_kept or settings.versioning,
+        )
         self._announce(EventType.BUCKET_UPDATED, revision + 1, self.buckets[bucket])
         return self.buckets[bucket]
 

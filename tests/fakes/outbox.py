@@ -11,6 +11,7 @@ from service.errors import Conflict, Fenced
 from service.model.api_key import ApiKey
 from service.model.bucket import Bucket
 from service.model.event import Backlog, Batch, Event, Publisher
+from service.model.version import DeleteMarker
 from tests.fakes.clock import Clock
 from tests.fakes.replica import Leader, Published, Replica, Tables, Tombstone
 
@@ -116,6 +117,8 @@ class FakeRestoring:
                 case _ if event.removes:
                     place = (of.tenant, of.bucket_id, of.key)
                     tables.tombstones[place] = Tombstone(event.seq, event.at)
+                case DeleteMarker():
+                    tables.markers[of.id] = of
                 case _:
                     tables.versions[of.id] = of
 

@@ -20,7 +20,7 @@ from service.model import event as model
 from service.model.bucket import Bucket
 from service.model.ids import BucketId, EventId, TenantId, UploadId, VersionId
 from service.model.upload import Upload
-from service.model.version import Version
+from service.model.version import DeleteMarker, Entry, Version
 
 T = TypeVar("T")
 Place = tuple[TenantId, BucketId, str]
@@ -64,6 +64,7 @@ class Tables:
 
     versions: dict[VersionId, Version] = field(default_factory=dict)
     dead_since: dict[VersionId, datetime] = field(default_factory=dict)
+    markers: dict[VersionId, DeleteMarker] = field(default_factory=dict)
     tombstones: dict[Place, Tombstone] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
     uploads: dict[UploadId, Upload] = field(default_factory=dict)
@@ -157,7 +158,33 @@ def latest_in(tables: Tables, tenant: TenantId, bucket: BucketId) -> list[Versio
     ]
 
 
+def entries_of(tables: Tables, place: Place) -> list[Entry]:
+    """What counts of a key, the youngest first."""
+    found = [*tables.versions.values(), *tables.markers.values()]
+    counting = [
+        entry
+        for entry in found
+        if (entry.tenant, entry.bucket_id, entry.key) == place and entry.id not in tables.dead_since
+    ]
+    return sorted(counting, key=lambda entry: entry.seq, reverse=True)
+
+
+def current_of(tables: Tables, place: Place) -> Entry | Tombstone | None:
+    """The one entry that says what the key names, or that it names nothing."""
+    latest = next((entry for entry in entries_of(tables, place) if entry.latest), None)
+    return latest or tables.tombstones.get(place)
+
+
 def current_seq(tables: Tables, place: Place) -> int:
     """`seq` of the last change of a key, deletes included; 0 where nothing is known."""
-    latest, tombstone = latest_of(tables, place), tables.tombstones.get(place)
-    return latest.last_seq if latest else tombstone.seq if tombstone else 0
+    current = current_of(tables, place)
+    if isinstance(current, Version | DeleteMarker):
+        return max(current.seq, current.changed_seq)
+    return current.seq if current else 0
+
+
+def put_entry(tables: Tables, entry: Entry) -> None:
+    if isinstance(entry, Version):
+        tables.versions[entry.id] = entry
+    else:
+        tables.markers[entry.id] = entry

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from service.errors import BucketDeleting, BucketNotFound, Conflict, Fenced, StoreUnavailable
-from service.model.bucket import BucketState
+from service.model.bucket import Bucket, BucketState
 from service.model.ids import BlobKey, BucketId, MultipartId, TenantId, UploadId
 from service.model.upload import (
     UNDOABLE,
@@ -19,9 +19,9 @@ from service.model.upload import (
     UploadState,
     UsedKey,
 )
-from service.model.version import Version
+from service.model.version import DeleteMarker, Entry, Version
 from tests.fakes.clock import Clock
-from tests.fakes.replica import Replica, Tables, current_seq, latest_of
+from tests.fakes.replica import Replica, Tables, Tombstone, current_of, current_seq
 from tests.fakes.version_index import FakeVersionIndex
 
 
@@ -129,32 +129,39 @@ class FakeUploadLedger:
         completion: Completion | None = None,
     ) -> Callable[[], Upload]:
         intent, tables = upload.intent, self._replica.local
-        self._check_bucket(tables, intent)
+        bucket = self._bucket(tables, intent)
         place = (intent.tenant, intent.bucket_id, intent.key)
-        latest, previous = latest_of(tables, place), current_seq(tables, place)
+        current, previous = current_of(tables, place), current_seq(tables, place)
+        latest = current if isinstance(current, Version) else None
         if base_seq is not None and previous > base_seq:
             raise Conflict("something newer was committed")
         intent.preconditions.check_write(latest)
 
         def apply() -> Upload:
             tables = self._replica.writable()
-            now_there = latest_of(tables, place), current_seq(tables, place)
-            if tables.uploads.get(ref.id) is not upload or now_there != (latest, previous):
+            now_there = current_of(tables, place), current_seq(tables, place)
+            if tables.uploads.get(ref.id) is not upload or now_there != (current, previous):
                 raise Conflict("another transaction came first")
             complete = replace(upload, completion=completion or upload.completion)
-            return self._apply(tables, complete, latest, previous)
+            return self._apply(tables, complete, current, previous, bucket)
 
         return apply
 
-    def _check_bucket(self, tables: Tables, intent: Intent) -> None:
+    def _bucket(self, tables: Tables, intent: Intent) -> Bucket:
         bucket = tables.buckets.get(intent.bucket_id)
         if bucket is None or bucket.tenant != intent.tenant:
             raise BucketNotFound
         if bucket.state is BucketState.DELETING:
             raise BucketDeleting
+        return bucket
 
     def _apply(
-        self, tables: Tables, upload: Upload, latest: Version | None, previous: int
+        self,
+        tables: Tables,
+        upload: Upload,
+        current: Entry | Tombstone | None,
+        previous: int,
+        bucket: Bucket,
     ) -> Upload:
         leftovers = tuple(used for used in upload.keys if used.blob_key != upload.intent.blob_key)
         committed = replace(
@@ -162,14 +169,16 @@ class FakeUploadLedger:
             state=UploadState.COMMITTED,
             committed_at=self._clock.now,
             seq=max(previous + 1, self._clock.milliseconds()),
-            replaced=latest is not None,
+            replaced=isinstance(current, Version),
             leftovers=leftovers,
             clean_at=self._clock.now if leftovers else None,
             lease_until=None,
         )
-        if latest is not None:
-            self._versions.kill(tables, latest)
-        self._versions.add(tables, committed.version(), upload.ref.id)
+        if isinstance(current, Version | DeleteMarker):
+            assert committed.seq is not None
+            self._versions.end(tables, current, bucket, committed.seq)
+        version = replace(committed.version(), own_subject=bucket.has_kept)
+        self._versions.add(tables, version, upload.ref.id)
         tables.uploads[upload.ref.id] = committed
         return committed
 

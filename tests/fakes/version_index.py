@@ -6,21 +6,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from service.errors import Conflict
+from service.model.bucket import Bucket
 from service.model.event import EventType
 from service.model.ids import BucketId, TenantId, VersionId, new_id
 from service.model.preconditions import Preconditions
-from service.model.version import Version
+from service.model.version import DeleteMarker, Entry, Version
 from tests.fakes.clock import Clock
+from tests.fakes.deletions import FakeDeletion, kill
 from tests.fakes.replica import (
     Event,
     Place,
     Replica,
     Tables,
-    Tombstone,
     current_seq,
+    entries_of,
     latest_in,
     latest_of,
+    put_entry,
 )
 
 
@@ -75,6 +77,18 @@ class FakeVersionIndex:
         ]
         return sorted(found, key=lambda v: v.key.encode())[:limit]
 
+    async def history(
+        self,
+        tenant: TenantId,
+        bucket: BucketId,
+        key: str,
+        *,
+        before_seq: int | None,
+        limit: int,
+    ) -> list[Entry]:
+        found = entries_of(self._replica.majority, (tenant, bucket, key))
+        return [e for e in found if before_seq is None or e.seq < before_seq][:limit]
+
     async def delete(
         self,
         tenant: TenantId,
@@ -83,15 +97,9 @@ class FakeVersionIndex:
         preconditions: Preconditions,
         *,
         deadline_s: float,
-    ) -> Version | None:
-        change = new_id()
-
-        def landed(tables: Tables) -> Version | None:
-            event = next((event for event in tables.events if event.id == change), None)
-            return tables.versions[event.version] if event else None
-
-        apply = self._prepared((tenant, bucket, key), preconditions, change)
-        return self._replica.commit(apply, landed)
+    ) -> Entry | None:
+        deletion = self._deletion((tenant, bucket, key), preconditions)
+        return self._replica.commit(deletion.prepare(), deletion.landed)
 
     def prepare_delete(
         self,
@@ -101,37 +109,51 @@ class FakeVersionIndex:
         preconditions: Preconditions,
         *,
         deadline_s: float,
-    ) -> Callable[[], Version | None]:
+    ) -> Callable[[], Entry | None]:
         """The transaction up to its commit, which is returned.
 
         The commit raises Conflict where another transaction changed the key first.
         """
-        return self._prepared((tenant, bucket, key), preconditions, new_id())
+        return self._deletion((tenant, bucket, key), preconditions).prepare()
 
-    def _prepared(
-        self, place: Place, preconditions: Preconditions, change: str
-    ) -> Callable[[], Version | None]:
-        latest = latest_of(self._replica.writable(), place)
-        preconditions.check_write(latest)
+    async def delete_version(
+        self,
+        tenant: TenantId,
+        bucket: BucketId,
+        key: str,
+        version: VersionId,
+        preconditions: Preconditions,
+        *,
+        deadline_s: float,
+    ) -> Entry | None:
+        deletion = self._deletion((tenant, bucket, key), preconditions, version)
+        return self._replica.commit(deletion.prepare(), deletion.landed)
 
-        def apply() -> Version | None:
-            tables = self._replica.writable()
-            if latest is None:
-                return None
-            if tables.versions.get(latest.id) is not latest:
-                raise Conflict("another transaction came first")
-            seq = max(latest.last_seq + 1, self._clock.milliseconds())
-            self.kill(tables, latest)
-            tables.tombstones[place] = Tombstone(seq, self._clock.now)
-            _, bucket, key = place
-            tables.events.append(Event("object.deleted", key, seq, change, bucket, latest.id))
-            tables.announce(change, EventType.OBJECT_DELETED, seq, self._clock.now, latest)
-            return latest
+    def prepare_delete_version(
+        self,
+        tenant: TenantId,
+        bucket: BucketId,
+        key: str,
+        version: VersionId,
+        preconditions: Preconditions,
+        *,
+        deadline_s: float,
+    ) -> Callable[[], Entry | None]:
+        """As `prepare_delete`."""
+        return self._deletion((tenant, bucket, key), preconditions, version).prepare()
 
-        return apply
+    def _deletion(
+        self, place: Place, preconditions: Preconditions, version: VersionId | None = None
+    ) -> FakeDeletion:
+        return FakeDeletion(self._clock, self._replica, place, preconditions, version)
 
     async def has_content(self, tenant: TenantId, bucket: BucketId) -> bool:
-        return bool(latest_in(self._replica.majority, tenant, bucket))
+        tables = self._replica.majority
+        found = [*tables.versions.values(), *tables.markers.values()]
+        return any(
+            (e.tenant, e.bucket_id) == (tenant, bucket) and e.id not in tables.dead_since
+            for e in found
+        )
 
     async def dead(self, *, older_than_s: float, limit: int) -> list[Version]:
         before = self._clock.now - timedelta(seconds=older_than_s)
@@ -160,7 +182,11 @@ class FakeVersionIndex:
         tables.events.append(Event("object.created", key, version.seq, event, bucket, version.id))
         tables.announce(event, EventType.OBJECT_CREATED, version.seq, version.created_at, version)
 
-    def kill(self, tables: Tables, version: Version) -> None:
-        """End a version; part of a commit or of a deletion."""
-        tables.versions[version.id] = replace(version, latest=False)
-        tables.dead_since[version.id] = self._clock.now
+    def end(self, tables: Tables, current: Entry, bucket: Bucket, seq: int) -> None:
+        """What the key named dies, or steps back where versions are kept; part of a commit."""
+        if isinstance(current, DeleteMarker) or bucket.settings.versioning:
+            put_entry(tables, replace(current, latest=False, changed_seq=0))
+            return
+        kill(tables, current, self._clock.now)
+        if bucket.has_kept:
+            tables.announce(new_id(), EventType.OBJECT_DELETED, seq, self._clock.now, current)

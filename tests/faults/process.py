@@ -38,7 +38,7 @@ EFFECTS = {
         "abort",
         "delete",
     },
-    "versions": {"delete", "forget_dead", "forget_tombstones"},
+    "versions": {"delete", "delete_version", "forget_dead", "forget_tombstones"},
     "uploads": {
         "admit",
         "renew",
@@ -68,11 +68,16 @@ READS = {
         "scan",
         "close",
     },
-    "versions": {"get_latest", "get", "current_seq", "scan", "has_content", "dead"},
+    "versions": {"get_latest", "get", "current_seq", "scan", "has_content", "dead", "history"},
     "uploads": {"get", "expired", "undoable_in", "due", "count"},
     "buckets": {"get", "list"},
 }
-TRANSACTIONS = {"uploads.commit", "uploads.commit_whole", "versions.delete"}
+TRANSACTIONS = {
+    "uploads.commit",
+    "uploads.commit_whole",
+    "versions.delete",
+    "versions.delete_version",
+}
 _METRICS = Metrics()
 _CURRENT: contextvars.ContextVar[Process] = contextvars.ContextVar("process")
 

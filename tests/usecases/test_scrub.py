@@ -80,7 +80,7 @@ async def test_one_flipped_byte_is_marked_told_and_counted(
     assert version.damaged_at == metadata.clock.now
     assert (await latest(runtime, "whole")).damaged_at is None
     assert events(metadata)[-1] == ("object.damaged", "damaged")
-    assert metadata.replica.local.events[-1].seq == version.seq > damaged.version.seq
+    assert metadata.replica.local.events[-1].seq == version.last_seq > damaged.version.seq
     (told,) = [line for line in logs if line["event"] == "blob_damaged"]
     assert told["version"] == version.id
     assert 'scrubbed_blobs_total{result="damaged"} 1.0' in runtime.metrics.render().decode()

@@ -17,12 +17,12 @@ from service.model.event import Event, EventType
 from service.model.ids import BlobKey, EventId, VersionId, new_id
 from service.model.upload import UploadState
 from service.stores.mongo.clock import NOW, literal, read_clock, read_past
-from service.stores.mongo.documents import pairs_out, version_out
+from service.stores.mongo.documents import OBJECT, last_seq_out, pairs_out, version_out
 from service.stores.mongo.driver import Database, Document, Session
 from service.stores.mongo.errors import Guard
 from service.stores.mongo.events import event_in
+from service.stores.mongo.latest_reads import latest_of
 from service.stores.mongo.transactions import Transactions
-from service.stores.mongo.versions import OBJECT
 
 CLAIM = dict.fromkeys(
     (
@@ -82,18 +82,19 @@ class MongoAuditStore:
             now = await read_clock(self._database)
 
         async def work(session: Session) -> bool:
-            current = {"_id": version, "latest": True}
-            found = await self._versions.find_one(current, session=session)
+            wanted = {"_id": version, "live": True}
+            found = await self._versions.find_one(wanted, session=session)
             if found is None or ("damaged_at" in found) is damaged:
                 return False
+            seq = await self._touch_key(found, session)
             marked = await self._versions.find_one_and_update(
-                current,
+                wanted,
                 _mark(now if damaged else None),
                 return_document=ReturnDocument.AFTER,
                 session=session,
             )
             kind = EventType.OBJECT_DAMAGED if damaged else EventType.OBJECT_REPAIRED
-            event = Event(EventId(change_id), kind, marked["seq"], now, version_out(marked))
+            event = Event(EventId(change_id), kind, seq, now, version_out(marked))
             await self._events.insert_one(event_in(event), session=session)
             return True
 
@@ -102,6 +103,20 @@ class MongoAuditStore:
                 return await self._events.find_one({"_id": change_id}) is not None or None
 
         return await self._transactions.run(work, landed, deadline_s=self._guard.timeout_s)
+
+    async def _touch_key(self, version: Document, session: Session) -> int:
+        """Note a change of the key in its current entry, and return the `seq` that it has."""
+        current = await self._versions.find_one(
+            latest_of(version["tenant"], version["bucket_id"], version["key"]), session=session
+        )
+        entry = current or version
+        touched = await self._versions.find_one_and_update(
+            {"_id": entry["_id"], "latest": entry["latest"]},
+            [{"$set": {"changed_seq": {"$max": [last_seq_out(entry) + 1, {"$toLong": NOW}]}}}],
+            return_document=ReturnDocument.AFTER,
+            session=session,
+        )
+        return last_seq_out(touched)
 
     async def quarantine(self, strays: Collection[Stray]) -> None:
         if not strays:
@@ -178,10 +193,7 @@ def _owed_by(upload: Document) -> list[BlobKey]:
 
 
 def _mark(damaged_at: datetime | None) -> list[Document]:
-    changes: Document = {
-        "seq": {"$max": [{"$add": ["$seq", 1]}, {"$toLong": NOW}]},
-        "revision": {"$add": ["$revision", 1]},
-    }
+    changes: Document = {"revision": {"$add": ["$revision", 1]}}
     if damaged_at is None:
         return [{"$set": changes}, {"$unset": ["damaged_at"]}]
     return [{"$set": changes | {"damaged_at": damaged_at}}]

@@ -47,6 +47,7 @@ class MongoBucketStore:
             "state": ACTIVE,
             "revision": 1,
             "settings": settings_in(settings),
+            "has_kept": settings.versioning,
         }
         change = EventId(new_id())
 
@@ -91,6 +92,7 @@ class MongoBucketStore:
                     "$set": {
                         "settings": literal(settings_in(settings)),
                         "revision": revision + 1,
+                        "has_kept": {"$or": ["$has_kept", settings.versioning]},
                         "changed_at": NOW,
                     }
                 }

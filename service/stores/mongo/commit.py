@@ -17,7 +17,7 @@ is the upload's, so no upload can ever announce two.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pymongo import ReturnDocument
@@ -25,21 +25,16 @@ from pymongo import ReturnDocument
 from service.errors import BucketDeleting, BucketNotFound, Conflict, Fenced
 from service.model.bucket import BucketState
 from service.model.event import Event, EventType
-from service.model.ids import EventId
+from service.model.ids import EventId, new_id
 from service.model.upload import Upload, UploadRef, UploadState
 from service.stores.mongo.clock import NOW, literal
-from service.stores.mongo.documents import (
-    completion_in,
-    last_seq_out,
-    upload_out,
-    version_in,
-    version_out,
-)
+from service.stores.mongo.deletions import DIE, STEP_BACK, keeps_versions
+from service.stores.mongo.documents import MARKER, OBJECT, last_seq_out, version_in, version_out
 from service.stores.mongo.driver import Database, Document, Session
 from service.stores.mongo.errors import Guard
 from service.stores.mongo.events import event_in
 from service.stores.mongo.latest_reads import latest_of
-from service.stores.mongo.versions import OBJECT
+from service.stores.mongo.upload_documents import completion_in, upload_out
 
 PARTS = "completion.parts"
 """Up to 10,000 of them, over a megabyte: not kept past the commit, nor read where many are."""
@@ -68,10 +63,12 @@ class Commit:
         """Raises Fenced, BucketNotFound, BucketDeleting, Conflict, PreconditionFailed."""
         upload = self.whole or await self._completing(session)
         current = await self._current(upload, session)
-        await self._check_bucket(upload, session)
+        bucket = await self._bucket(upload, session)
         self._check(upload, current)
         committed = upload_out(await self._step(upload, current, session))
-        await self._replace(committed, current, session)
+        if current is not None:
+            await self._replace(committed, current, bucket, session)
+        await self._add(committed, bucket, session)
         return committed
 
     async def landed(self) -> Upload | None:
@@ -94,15 +91,16 @@ class Commit:
         )
         return found
 
-    async def _check_bucket(self, upload: Upload, session: Session) -> None:
+    async def _bucket(self, upload: Upload, session: Session) -> Document:
         intent = upload.intent
-        bucket = await self.database["buckets"].find_one(
+        bucket: Document | None = await self.database["buckets"].find_one(
             {"_id": intent.bucket_id, "tenant": intent.tenant}, session=session
         )
         if bucket is None:
             raise BucketNotFound
         if bucket["state"] != BucketState.ACTIVE.value:
             raise BucketDeleting
+        return bucket
 
     def _check(self, upload: Upload, current: Document | None) -> None:
         if self.base_seq is not None and current and last_seq_out(current) > self.base_seq:
@@ -146,23 +144,38 @@ class Commit:
             raise Fenced("the upload is not ours to commit")
         return stored
 
-    async def _replace(self, upload: Upload, current: Document | None, session: Session) -> None:
-        versions = self.database["versions"]
-        if current is not None and current["kind"] == OBJECT:
-            await versions.update_one(
-                {"_id": current["_id"], "latest": True},
-                {"$set": {"latest": False, "dead_since": upload.committed_at}},
-                session=session,
-            )
-        elif current is not None:
-            await versions.delete_one({"_id": current["_id"], "latest": True}, session=session)
-        version = upload.version()
+    async def _add(self, upload: Upload, bucket: Document, session: Session) -> None:
+        version = version_in(replace(upload.version(), own_subject=bucket.get("has_kept", False)))
+        await self.database["versions"].insert_one(version, session=session)
+        await self._announce(upload.ref.id, EventType.OBJECT_CREATED, upload, version, session)
+
+    async def _replace(
+        self, upload: Upload, current: Document, bucket: Document, session: Session
+    ) -> None:
+        """What the key named until now dies, or steps back where versions are kept."""
+        versions, that_one = self.database["versions"], {"_id": current["_id"], "latest": True}
+        if current["kind"] == MARKER or (current["kind"] == OBJECT and keeps_versions(bucket)):
+            await versions.update_one(that_one, STEP_BACK, session=session)
+        elif current["kind"] != OBJECT:
+            await versions.delete_one(that_one, session=session)
+        else:
+            await versions.update_one(that_one, DIE, session=session)
+            if bucket.get("has_kept"):
+                # The event of the new version has another subject, and says nothing of this one.
+                await self._announce(new_id(), EventType.OBJECT_DELETED, upload, current, session)
+
+    async def _announce(
+        self,
+        event_id: str,
+        kind: EventType,
+        upload: Upload,
+        version: Document,
+        session: Session,
+    ) -> None:
+        """What the commit of `upload` did to a version."""
+        assert upload.seq is not None
+        assert upload.committed_at is not None
         event = Event(
-            EventId(upload.ref.id),
-            EventType.OBJECT_CREATED,
-            version.seq,
-            version.created_at,
-            version,
+            EventId(event_id), kind, upload.seq, upload.committed_at, version_out(version)
         )
-        await versions.insert_one(version_in(version), session=session)
         await self.database["events"].insert_one(event_in(event), session=session)

@@ -13,19 +13,11 @@ from typing import Any
 
 from service.model.api_key import ApiKey, Scope
 from service.model.bucket import Bucket, BucketSettings, BucketState, Delivery
-from service.model.preconditions import EntityTag, EntityTags, Preconditions
-from service.model.upload import (
-    Completion,
-    Idempotency,
-    Intent,
-    Part,
-    Upload,
-    UploadRef,
-    UploadState,
-    UsedKey,
-)
-from service.model.version import ObjectFacts, Version
+from service.model.version import DeleteMarker, Entry, ObjectFacts, Version
 from service.stores.mongo.driver import Document
+
+OBJECT, MARKER, TOMBSTONE = "object", "marker", "tombstone"
+"""The kinds of documents in `versions`."""
 
 
 def pairs_in(mapping: Mapping[str, Any]) -> list[Document]:
@@ -60,9 +52,12 @@ def version_in(version: Version) -> Document:
     marks: Document = {} if version.damaged_at is None else {"damaged_at": version.damaged_at}
     if version.changed_seq:
         marks["changed_seq"] = version.changed_seq
+    if version.own_subject:
+        marks["own_subject"] = True
     return marks | {
         "_id": version.id,
-        "kind": "object",
+        "kind": OBJECT,
+        "live": True,
         "tenant": version.tenant,
         "bucket_id": version.bucket_id,
         "key": version.key,
@@ -95,113 +90,45 @@ def version_out(document: Document) -> Version:
         latest=document["latest"],
         damaged_at=document.get("damaged_at"),
         changed_seq=document.get("changed_seq", 0),
+        own_subject=document.get("own_subject", False),
     )
 
 
-def last_seq_out(entry: Document) -> int:
-    """`seq` of the last change of a key, by its current entry: a version or a tombstone."""
-    return int(max(entry["seq"], entry.get("changed_seq", 0)))
-
-
-def _tags_out(document: Document | None) -> EntityTags | None:
-    if document is None:
-        return None
-    return EntityTags(tuple(EntityTag(**tag) for tag in document["tags"]), any=document["any"])
-
-
-def preconditions_in(preconditions: Preconditions) -> Document:
-    return asdict(preconditions)
-
-
-def preconditions_out(document: Document) -> Preconditions:
-    return Preconditions(
-        if_match=_tags_out(document["if_match"]),
-        if_none_match=_tags_out(document["if_none_match"]),
-        if_modified_since=document["if_modified_since"],
-        if_unmodified_since=document["if_unmodified_since"],
-    )
-
-
-def completion_in(completion: Completion) -> Document:
-    return {
-        "size_bytes": completion.size_bytes,
-        "digests": pairs_in(completion.digests),
-        "facts": facts_in(completion.facts),
-        "parts": [asdict(part) for part in completion.parts],
-        "base_seq": completion.base_seq,
-    }
-
-
-def completion_out(document: Document) -> Completion:
-    return Completion(
-        size_bytes=document["size_bytes"],
-        digests=pairs_out(document["digests"]),
-        facts=facts_out(document["facts"]),
-        parts=tuple(Part(**part) for part in document.get("parts", ())),
-        base_seq=document["base_seq"],
-    )
-
-
-def intent_in(intent: Intent) -> Document:
-    """The intent's fields lie at the top of the upload's document.
-
-    `idempotency.held` is what the unique index looks at; `undone` removes `idempotency`.
-    """
+def marker_in(marker: DeleteMarker) -> Document:
     document: Document = {
-        "_id": intent.id,
-        "version_id": intent.version_id,
-        "tenant": intent.tenant,
-        "bucket_id": intent.bucket_id,
-        "key": intent.key,
-        "blob_key": intent.blob_key,
-        "facts": facts_in(intent.facts),
-        "preconditions": preconditions_in(intent.preconditions),
-        "declared_size_bytes": intent.declared_size_bytes,
+        "_id": marker.id,
+        "kind": MARKER,
+        "live": True,
+        "tenant": marker.tenant,
+        "bucket_id": marker.bucket_id,
+        "key": marker.key,
+        "latest": marker.latest,
+        "seq": marker.seq,
+        "created_at": marker.created_at,
     }
-    if intent.idempotency is not None:
-        document["idempotency"] = {**asdict(intent.idempotency), "held": True}
-    return document
+    return document | ({"changed_seq": marker.changed_seq} if marker.changed_seq else {})
 
 
-def intent_out(document: Document) -> Intent:
-    named = document.get("idempotency")
-    return Intent(
+def marker_out(document: Document) -> DeleteMarker:
+    return DeleteMarker(
         id=document["_id"],
-        version_id=document["version_id"],
         tenant=document["tenant"],
         bucket_id=document["bucket_id"],
         key=document["key"],
-        blob_key=document["blob_key"],
-        facts=facts_out(document["facts"]),
-        preconditions=preconditions_out(document["preconditions"]),
-        declared_size_bytes=document["declared_size_bytes"],
-        idempotency=named
-        and Idempotency(**{name: value for name, value in named.items() if name != "held"}),
-    )
-
-
-def _keys_out(documents: list[Document]) -> tuple[UsedKey, ...]:
-    return tuple(UsedKey(used["blob_key"], used.get("multipart_id")) for used in documents)
-
-
-def upload_out(document: Document) -> Upload:
-    completion = document.get("completion")
-    return Upload(
-        ref=UploadRef(document["_id"], document["epoch"], document["owner"]),
-        state=UploadState(document["state"]),
-        intent=intent_out(document),
-        keys=_keys_out(document["keys"]),
+        seq=document["seq"],
         created_at=document["created_at"],
-        lease_until=document.get("lease_until"),
-        completion=completion and completion_out(completion),
-        completing_at=document.get("completing_at"),
-        committed_at=document.get("committed_at"),
-        seq=document.get("seq"),
-        replaced=document.get("replaced", False),
-        leftovers=_keys_out(document.get("leftovers", [])),
-        clean_at=document.get("clean_at"),
-        looks=document.get("looks", 0),
+        latest=document["latest"],
+        changed_seq=document.get("changed_seq", 0),
     )
+
+
+def entry_out(document: Document) -> Entry:
+    return version_out(document) if document["kind"] == OBJECT else marker_out(document)
+
+
+def last_seq_out(entry: Document) -> int:
+    """`seq` of the last change of a key, by its current entry, whatever kind it is."""
+    return int(max(entry["seq"], entry.get("changed_seq", 0)))
 
 
 def settings_in(settings: BucketSettings) -> Document:
@@ -213,12 +140,13 @@ def settings_in(settings: BucketSettings) -> Document:
 
 
 def settings_out(document: Document) -> BucketSettings:
-    """A bucket that was made before there was a choice of delivery has the default."""
+    """A bucket that was made before there was a choice has the default."""
     return BucketSettings(
         max_object_size_bytes=document["max_object_size_bytes"],
         allowed_content_types=tuple(document["allowed_content_types"]),
         cache_control=document["cache_control"],
         delivery=Delivery(document.get("delivery", Delivery.PROXY)),
+        versioning=document.get("versioning", False),
     )
 
 
@@ -231,6 +159,7 @@ def bucket_in(bucket: Bucket) -> Document:
         "created_at": bucket.created_at,
         "revision": bucket.revision,
         "settings": settings_in(bucket.settings),
+        "has_kept": bucket.has_kept,
     }
 
 
@@ -243,6 +172,7 @@ def bucket_out(document: Document) -> Bucket:
         created_at=document["created_at"],
         revision=document["revision"],
         settings=settings_out(document["settings"]),
+        has_kept=document.get("has_kept", False),
     )
 
 

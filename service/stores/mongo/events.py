@@ -10,12 +10,14 @@ from __future__ import annotations
 from service.model.api_key import ApiKey
 from service.model.bucket import Bucket
 from service.model.event import Event, EventType, Subject
-from service.model.version import Version
+from service.model.version import DeleteMarker, Version
 from service.stores.mongo.documents import (
     api_key_in,
     api_key_out,
     bucket_in,
     bucket_out,
+    marker_in,
+    marker_out,
     version_in,
     version_out,
 )
@@ -37,6 +39,8 @@ def _subject_in(of: Subject) -> Document:
     match of:
         case Version():
             return {"bucket_id": of.bucket_id, "key": of.key, "version": version_in(of)}
+        case DeleteMarker():
+            return {"bucket_id": of.bucket_id, "key": of.key, "marker": marker_in(of)}
         case Bucket():
             return {"bucket_id": of.id, "bucket": bucket_in(of)}
         case ApiKey():
@@ -56,6 +60,8 @@ def event_out(document: Document) -> Event:
 def _subject_out(document: Document) -> Subject:
     if "version" in document:
         return version_out(document["version"])
+    if "marker" in document:
+        return marker_out(document["marker"])
     if "bucket" in document:
         return bucket_out(document["bucket"])
     return api_key_out(document["api_key"])

@@ -83,6 +83,7 @@ INDEXES = (
         ("tenant", "bucket_id", "kind", "latest", "key"),
         partial={"latest": True},
     ),
+    Index("versions", "history", ("tenant", "bucket_id", "live", "key", "seq")),
     Index("versions", "dead", ("kind", "latest", "dead_since"), partial={"latest": False}),
     Index("versions", "tombstones", ("kind", "dead_since"), partial={"kind": "tombstone"}),
     Index("versions", "blobs", ("kind", "blob_key"), partial={"kind": "object"}),
@@ -107,6 +108,10 @@ _STEP = {"_id": "=", "epoch": "=", "owner": "=", "state": "="}
 SHAPES = (
     Shape("versions", "the current entry of a key", _KEY | {"latest": "="}, "latest"),
     Shape("versions", "one version", _KEY | {"_id": "=", "kind": "="}, BY_ID),
+    Shape("versions", "one that counts", _KEY | {"_id": "=", "live": "="}, BY_ID),
+    Shape("versions", "end or promote", {"_id": "=", "live": "="}, BY_ID),
+    Shape("versions", "history", _KEY | {"live": "="}, "history", sort=("seq",)),
+    Shape("versions", "more of it", _KEY | {"live": "=", "seq": "<"}, "history", sort=("seq",)),
     Shape("versions", "demote or replace", {"_id": "=", "latest": "="}, BY_ID),
     Shape(
         "versions",
@@ -118,8 +123,8 @@ SHAPES = (
     Shape(
         "versions",
         "whether a bucket has content",
-        {"tenant": "=", "bucket_id": "=", "kind": "=", "latest": "="},
-        "listing",
+        {"tenant": "=", "bucket_id": "=", "live": "="},
+        "history",
     ),
     Shape(
         "versions",
@@ -180,6 +185,7 @@ SHAPES = (
     Shape("buckets", "by name", {"tenant": "=", "name": "="}, "name"),
     Shape("buckets", "list", {"tenant": "=", "name": ">"}, "name", sort=("name",)),
     Shape("buckets", "by id", {"_id": "=", "tenant": "="}, BY_ID),
+    Shape("buckets", "enter", {"_id": "=", "tenant": "=", "state": "="}, BY_ID),
     Shape("buckets", "end a deletion", {"_id": "=", "tenant": "=", "deletion": "="}, BY_ID),
     Shape(
         "buckets",

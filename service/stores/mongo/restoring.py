@@ -11,11 +11,17 @@ from service.errors import Conflict
 from service.model.api_key import ApiKey
 from service.model.bucket import Bucket
 from service.model.event import Event
-from service.stores.mongo.documents import api_key_in, bucket_in, version_in
+from service.model.version import DeleteMarker
+from service.stores.mongo.documents import (
+    TOMBSTONE,
+    api_key_in,
+    bucket_in,
+    marker_in,
+    version_in,
+)
 from service.stores.mongo.driver import Database, Document
 from service.stores.mongo.errors import Guard
 from service.stores.mongo.outbox import JOURNAL
-from service.stores.mongo.versions import TOMBSTONE
 
 MARK = {"_id": "rebuild"}
 RESTORED = ("versions", "buckets", "api_keys", "publishers")
@@ -69,6 +75,8 @@ def _restored(event: Event) -> list[tuple[str, Document]]:
         case ApiKey():
             return [("api_keys", api_key_in(event.of))]
     if not event.removes:
+        if isinstance(event.of, DeleteMarker):
+            return [("versions", marker_in(event.of))]
         return [("versions", version_in(event.of))]
     tombstone = {
         "_id": event.id,

@@ -20,13 +20,13 @@ from service.model.api_key import ApiKey
 from service.model.bucket import Bucket, BucketState
 from service.model.event import Event, EventType
 from service.model.ids import EventId
-from service.stores.mongo.documents import api_key_out, bucket_out
+from service.stores.mongo.documents import OBJECT, api_key_out, bucket_out
 from service.stores.mongo.driver import Database
 from service.stores.mongo.events import event_in
 from service.stores.mongo.indexes import ensure_indexes
 from service.stores.mongo.restoring import MARK
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 TRIES, PAUSE_S = 50, 0.02
 
 Step = Callable[[Database], Awaitable[None]]
@@ -56,7 +56,14 @@ async def _announce(
     await database["events"].update_one({"_id": of.id}, {"$setOnInsert": document}, upsert=True)
 
 
-STEPS: Mapping[int, Step] = {1: _announce_what_is_there}
+async def _mark_what_counts(database: Database) -> None:
+    """2 -> 3: buckets may keep versions, so an object that counts says so itself."""
+    await database["versions"].update_many(
+        {"kind": OBJECT, "latest": True}, {"$set": {"live": True}}
+    )
+
+
+STEPS: Mapping[int, Step] = {1: _announce_what_is_there, 2: _mark_what_counts}
 """version -> what brings a database of that version to the next one; each may run twice."""
 
 

@@ -28,10 +28,10 @@ from service.model.upload import (
 )
 from service.stores.mongo.clock import NOW, in_future, insert_timed, literal, read_clock, read_past
 from service.stores.mongo.commit import PARTS, Commit, owned
-from service.stores.mongo.documents import completion_in, intent_in, upload_out
 from service.stores.mongo.driver import Database, Document, Session
 from service.stores.mongo.errors import Guard
 from service.stores.mongo.transactions import Transactions
+from service.stores.mongo.upload_documents import completion_in, intent_in, upload_out
 
 ADMIT_TRIES = 10
 TAKE_OVER_S = 2.0

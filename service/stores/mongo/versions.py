@@ -1,38 +1,42 @@
 """The version index: what a key names now, and what it named until lately.
 
-Documents of `versions`: kind `object` (a version) or `tombstone` (what a delete leaves, so that
-the order of a key's changes is not lost). `latest: true` marks the one current entry of a key,
-under a unique index. An entry that an overwrite or a delete ended is `latest: false` with
-`dead_since`; the sweeper deletes its blob after the grace and then forgets it.
+Documents of `versions`: kind `object` (a version), `marker` (a delete marker) or `tombstone` (what
+a delete leaves where nothing else is, so that the order of a key's changes is not lost).
+`latest: true` marks the one current entry of a key, under a unique index. `live: true` marks the
+objects and markers that count: the current one, and those that are kept behind it. What an
+overwrite or a delete ended has `dead_since` instead; the sweeper deletes its blob after the grace
+and then forgets it.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from pymongo import ASCENDING, ReturnDocument
+from pymongo import ASCENDING, DESCENDING
 
-from service.model.event import Event, EventType
-from service.model.ids import BucketId, EventId, TenantId, VersionId, new_id
+from service.model.ids import BucketId, TenantId, VersionId
 from service.model.preconditions import Preconditions
-from service.model.version import Version
+from service.model.version import Entry, Version
 from service.protocol.prefixes import successor
-from service.stores.mongo.clock import NOW, read_past
-from service.stores.mongo.documents import last_seq_out, version_out
-from service.stores.mongo.driver import Database, Document, Session
+from service.stores.mongo.clock import read_past
+from service.stores.mongo.deletions import Deletion
+from service.stores.mongo.documents import (
+    OBJECT,
+    TOMBSTONE,
+    entry_out,
+    last_seq_out,
+    version_out,
+)
+from service.stores.mongo.driver import Database, Document
 from service.stores.mongo.errors import Guard
-from service.stores.mongo.events import event_in
 from service.stores.mongo.latest_reads import LatestReads, latest_of
 from service.stores.mongo.transactions import Transactions
-
-OBJECT, TOMBSTONE = "object", "tombstone"
 
 
 class MongoVersionIndex:
     def __init__(self, database: Database, guard: Guard, transactions: Transactions) -> None:
         self._database = database
         self._versions = database["versions"]
-        self._events = database["events"]
         self._guard = guard
         self._transactions = transactions
         self.latest = LatestReads(self._versions, guard)
@@ -91,6 +95,22 @@ class MongoVersionIndex:
             found = await cursor.to_list(limit)
         return [version_out(document) for document in found]
 
+    async def history(
+        self,
+        tenant: TenantId,
+        bucket: BucketId,
+        key: str,
+        *,
+        before_seq: int | None,
+        limit: int,
+    ) -> list[Entry]:
+        wanted: Document = {"tenant": tenant, "bucket_id": bucket, "key": key, "live": True}
+        if before_seq is not None:
+            wanted["seq"] = {"$lt": before_seq}
+        with self._guard.reading():
+            cursor = self._versions.find(wanted, sort=[("seq", DESCENDING)], limit=limit)
+            return [entry_out(document) for document in await cursor.to_list(limit)]
+
     async def delete(
         self,
         tenant: TenantId,
@@ -99,48 +119,32 @@ class MongoVersionIndex:
         preconditions: Preconditions,
         *,
         deadline_s: float,
-    ) -> Version | None:
-        change_id = new_id()
+    ) -> Entry | None:
+        deletion = Deletion(self._database, tenant, bucket, key, preconditions)
+        return await self._run(deletion, deadline_s)
 
-        async def work(session: Session) -> Version | None:
-            found = await self._versions.find_one(latest_of(tenant, bucket, key), session=session)
-            current = version_out(found) if found and found["kind"] == OBJECT else None
-            preconditions.check_write(current)
-            if current is not None:
-                await self._bury(current, change_id, session)
-            return current
+    async def delete_version(
+        self,
+        tenant: TenantId,
+        bucket: BucketId,
+        key: str,
+        version: VersionId,
+        preconditions: Preconditions,
+        *,
+        deadline_s: float,
+    ) -> Entry | None:
+        deletion = Deletion(self._database, tenant, bucket, key, preconditions, version)
+        return await self._run(deletion, deadline_s)
 
-        async def landed() -> Version | None:
+    async def _run(self, deletion: Deletion, deadline_s: float) -> Entry | None:
+        async def landed() -> Entry | None:
             with self._guard.reading():
-                event = await self._events.find_one({"_id": change_id})
-            return version_out(event["version"]) if event else None
+                return await deletion.landed()
 
-        return await self._transactions.run(work, landed, deadline_s=deadline_s)
-
-    async def _bury(self, current: Version, change_id: str, session: Session) -> None:
-        """End the current version, leave a tombstone in its place, append the event."""
-        dead: Document = await self._versions.find_one_and_update(
-            {"_id": current.id, "latest": True},
-            [{"$set": {"latest": False, "dead_since": NOW}}],
-            projection={"dead_since": True},
-            return_document=ReturnDocument.AFTER,
-            session=session,
-        )
-        now = dead["dead_since"]
-        change: Document = {
-            "_id": change_id,
-            "tenant": current.tenant,
-            "bucket_id": current.bucket_id,
-            "key": current.key,
-            "seq": max(current.last_seq + 1, round(now.timestamp() * 1000)),
-        }
-        tombstone = {"kind": TOMBSTONE, "latest": True, "dead_since": now}
-        await self._versions.insert_one(change | tombstone, session=session)
-        event = Event(EventId(change_id), EventType.OBJECT_DELETED, change["seq"], now, current)
-        await self._events.insert_one(event_in(event), session=session)
+        return await self._transactions.run(deletion.run, landed, deadline_s=deadline_s)
 
     async def has_content(self, tenant: TenantId, bucket: BucketId) -> bool:
-        content = {"tenant": tenant, "bucket_id": bucket, "kind": OBJECT, "latest": True}
+        content = {"tenant": tenant, "bucket_id": bucket, "live": True}
         with self._guard.reading():
             return await self._versions.find_one(content, {"_id": True}) is not None
 

@@ -1,0 +1,120 @@
+"""The ledger's values <-> documents, both ways; documents.py says what holds for all."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from service.model.preconditions import EntityTag, EntityTags, Preconditions
+from service.model.upload import (
+    Completion,
+    Idempotency,
+    Intent,
+    Part,
+    Upload,
+    UploadRef,
+    UploadState,
+    UsedKey,
+)
+from service.stores.mongo.documents import facts_in, facts_out, pairs_in, pairs_out
+from service.stores.mongo.driver import Document
+
+
+def _tags_out(document: Document | None) -> EntityTags | None:
+    if document is None:
+        return None
+    return EntityTags(tuple(EntityTag(**tag) for tag in document["tags"]), any=document["any"])
+
+
+def preconditions_in(preconditions: Preconditions) -> Document:
+    return asdict(preconditions)
+
+
+def preconditions_out(document: Document) -> Preconditions:
+    return Preconditions(
+        if_match=_tags_out(document["if_match"]),
+        if_none_match=_tags_out(document["if_none_match"]),
+        if_modified_since=document["if_modified_since"],
+        if_unmodified_since=document["if_unmodified_since"],
+    )
+
+
+def completion_in(completion: Completion) -> Document:
+    return {
+        "size_bytes": completion.size_bytes,
+        "digests": pairs_in(completion.digests),
+        "facts": facts_in(completion.facts),
+        "parts": [asdict(part) for part in completion.parts],
+        "base_seq": completion.base_seq,
+    }
+
+
+def completion_out(document: Document) -> Completion:
+    return Completion(
+        size_bytes=document["size_bytes"],
+        digests=pairs_out(document["digests"]),
+        facts=facts_out(document["facts"]),
+        parts=tuple(Part(**part) for part in document.get("parts", ())),
+        base_seq=document["base_seq"],
+    )
+
+
+def intent_in(intent: Intent) -> Document:
+    """The intent's fields lie at the top of the upload's document.
+
+    `idempotency.held` is what the unique index looks at; `undone` removes `idempotency`.
+    """
+    document: Document = {
+        "_id": intent.id,
+        "version_id": intent.version_id,
+        "tenant": intent.tenant,
+        "bucket_id": intent.bucket_id,
+        "key": intent.key,
+        "blob_key": intent.blob_key,
+        "facts": facts_in(intent.facts),
+        "preconditions": preconditions_in(intent.preconditions),
+        "declared_size_bytes": intent.declared_size_bytes,
+    }
+    if intent.idempotency is not None:
+        document["idempotency"] = {**asdict(intent.idempotency), "held": True}
+    return document
+
+
+def intent_out(document: Document) -> Intent:
+    named = document.get("idempotency")
+    return Intent(
+        id=document["_id"],
+        version_id=document["version_id"],
+        tenant=document["tenant"],
+        bucket_id=document["bucket_id"],
+        key=document["key"],
+        blob_key=document["blob_key"],
+        facts=facts_out(document["facts"]),
+        preconditions=preconditions_out(document["preconditions"]),
+        declared_size_bytes=document["declared_size_bytes"],
+        idempotency=named
+        and Idempotency(**{name: value for name, value in named.items() if name != "held"}),
+    )
+
+
+def _keys_out(documents: list[Document]) -> tuple[UsedKey, ...]:
+    return tuple(UsedKey(used["blob_key"], used.get("multipart_id")) for used in documents)
+
+
+def upload_out(document: Document) -> Upload:
+    completion = document.get("completion")
+    return Upload(
+        ref=UploadRef(document["_id"], document["epoch"], document["owner"]),
+        state=UploadState(document["state"]),
+        intent=intent_out(document),
+        keys=_keys_out(document["keys"]),
+        created_at=document["created_at"],
+        lease_until=document.get("lease_until"),
+        completion=completion and completion_out(completion),
+        completing_at=document.get("completing_at"),
+        committed_at=document.get("committed_at"),
+        seq=document.get("seq"),
+        replaced=document.get("replaced", False),
+        leftovers=_keys_out(document.get("leftovers", [])),
+        clean_at=document.get("clean_at"),
+        looks=document.get("looks", 0),
+    )
