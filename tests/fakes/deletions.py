@@ -108,7 +108,15 @@ class FakeDeletion:
         if tables.buckets.get(bucket.id) != bucket:
             raise Conflict("the bucket was changed first")
         tenant, bucket_id, key = self.place
-        marker = DeleteMarker(self.marker_id, tenant, bucket_id, key, seq, self.clock.now)
+        marker = DeleteMarker(
+            self.marker_id,
+            tenant,
+            bucket_id,
+            key,
+            seq,
+            self.clock.now,
+            changed_seq=0 if bucket.settings.versioning else seq + 1,
+        )
         tables.markers[marker.id] = marker
         kind = EventType.MARKER_CREATED
         tables.announce(marker.id, kind, seq, self.clock.now, marker)

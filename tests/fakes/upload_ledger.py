@@ -174,10 +174,10 @@ class FakeUploadLedger:
             clean_at=self._clock.now if leftovers else None,
             lease_until=None,
         )
-        if isinstance(current, Version | DeleteMarker):
-            assert committed.seq is not None
-            self._versions.end(tables, current, bucket, committed.seq)
         version = replace(committed.version(), own_subject=bucket.has_kept)
+        if isinstance(current, Version | DeleteMarker):
+            changed_seq = self._versions.end(tables, current, bucket, version.seq)
+            version = replace(version, changed_seq=changed_seq)
         self._versions.add(tables, version, upload.ref.id)
         tables.uploads[upload.ref.id] = committed
         return committed

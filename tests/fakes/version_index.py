@@ -182,11 +182,16 @@ class FakeVersionIndex:
         tables.events.append(Event("object.created", key, version.seq, event, bucket, version.id))
         tables.announce(event, EventType.OBJECT_CREATED, version.seq, version.created_at, version)
 
-    def end(self, tables: Tables, current: Entry, bucket: Bucket, seq: int) -> None:
-        """What the key named dies, or steps back where versions are kept; part of a commit."""
+    def end(self, tables: Tables, current: Entry, bucket: Bucket, seq: int) -> int:
+        """What the key named dies, or steps back where versions are kept; part of a commit.
+
+        seq: of the commit. Returns that of the event which the end needs, 0 where it needs none.
+        """
         if isinstance(current, DeleteMarker) or bucket.settings.versioning:
             put_entry(tables, replace(current, latest=False, changed_seq=0))
-            return
+            return 0
         kill(tables, current, self._clock.now)
-        if bucket.has_kept:
-            tables.announce(new_id(), EventType.OBJECT_DELETED, seq, self._clock.now, current)
+        if not bucket.has_kept:
+            return 0
+        tables.announce(new_id(), EventType.OBJECT_DELETED, seq + 1, self._clock.now, current)
+        return seq + 1

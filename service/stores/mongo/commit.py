@@ -27,6 +27,7 @@ from service.model.bucket import BucketState
 from service.model.event import Event, EventType
 from service.model.ids import EventId, new_id
 from service.model.upload import Upload, UploadRef, UploadState
+from service.model.version import Version
 from service.stores.mongo.clock import NOW, literal
 from service.stores.mongo.deletions import DIE, STEP_BACK, keeps_versions
 from service.stores.mongo.documents import MARKER, OBJECT, last_seq_out, version_in, version_out
@@ -66,9 +67,8 @@ class Commit:
         bucket = await self._bucket(upload, session)
         self._check(upload, current)
         committed = upload_out(await self._step(upload, current, session))
-        if current is not None:
-            await self._replace(committed, current, bucket, session)
-        await self._add(committed, bucket, session)
+        ended = current is not None and await self._replace(current, bucket, session)
+        await self._add(committed, bucket, session, ended=current if ended else None)
         return committed
 
     async def landed(self) -> Upload | None:
@@ -144,15 +144,11 @@ class Commit:
             raise Fenced("the upload is not ours to commit")
         return stored
 
-    async def _add(self, upload: Upload, bucket: Document, session: Session) -> None:
-        version = version_in(replace(upload.version(), own_subject=bucket.get("has_kept", False)))
-        await self.database["versions"].insert_one(version, session=session)
-        await self._announce(upload.ref.id, EventType.OBJECT_CREATED, upload, version, session)
+    async def _replace(self, current: Document, bucket: Document, session: Session) -> bool:
+        """What the key named until now dies, or steps back where versions are kept.
 
-    async def _replace(
-        self, upload: Upload, current: Document, bucket: Document, session: Session
-    ) -> None:
-        """What the key named until now dies, or steps back where versions are kept."""
+        Returns whether that needs an event of its own: the new version's has another subject.
+        """
         versions, that_one = self.database["versions"], {"_id": current["_id"], "latest": True}
         if current["kind"] == MARKER or (current["kind"] == OBJECT and keeps_versions(bucket)):
             await versions.update_one(that_one, STEP_BACK, session=session)
@@ -160,22 +156,33 @@ class Commit:
             await versions.delete_one(that_one, session=session)
         else:
             await versions.update_one(that_one, DIE, session=session)
-            if bucket.get("has_kept"):
-                # The event of the new version has another subject, and says nothing of this one.
-                await self._announce(new_id(), EventType.OBJECT_DELETED, upload, current, session)
+            return bool(bucket.get("has_kept"))
+        return False
+
+    async def _add(
+        self, upload: Upload, bucket: Document, session: Session, *, ended: Document | None
+    ) -> None:
+        """ended: a version whose end is told after the new one, so that the journal, wherever it is
+        cut, never lacks both."""
+        version = replace(upload.version(), own_subject=bucket.get("has_kept", False))
+        if ended is not None:
+            version = replace(version, changed_seq=version.seq + 1)
+        await self.database["versions"].insert_one(version_in(version), session=session)
+        created = EventType.OBJECT_CREATED
+        await self._announce(upload.ref.id, created, version.seq, version, version, session)
+        if ended is not None:
+            gone, seq = version_out(ended), version.changed_seq
+            await self._announce(new_id(), EventType.OBJECT_DELETED, seq, gone, version, session)
 
     async def _announce(
         self,
         event_id: str,
         kind: EventType,
-        upload: Upload,
-        version: Document,
+        seq: int,
+        of: Version,
+        made: Version,
         session: Session,
     ) -> None:
-        """What the commit of `upload` did to a version."""
-        assert upload.seq is not None
-        assert upload.committed_at is not None
-        event = Event(
-            EventId(event_id), kind, upload.seq, upload.committed_at, version_out(version)
-        )
+        """made: the version that this commit makes, and when."""
+        event = Event(EventId(event_id), kind, seq, made.created_at, of)
         await self.database["events"].insert_one(event_in(event), session=session)

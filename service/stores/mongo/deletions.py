@@ -99,8 +99,8 @@ class Deletion:
         now = await self._kill(current.id, session)
         if others:
             # First in the journal: where that got only the one of the two, the name is gone.
-            marker = await self._hide(current.last_seq, session)
-            seq = marker.seq + 1
+            marker = await self._hide(current.last_seq, session, then=1)
+            seq = marker.changed_seq
         else:
             seq = _next(current.last_seq, now)
             await self._leave_tombstone(seq, now, session)
@@ -127,7 +127,7 @@ class Deletion:
             change = {"$set": {"changed_seq": seq}}
             await self._update({"_id": current["_id"], "latest": True}, change, session)
         if isinstance(entry, DeleteMarker):
-            gone = {"_id": version, "kind": MARKER, "latest": False}
+            gone = {"_id": version, "kind": MARKER, "latest": False, "live": None}
             await self.database["versions"].delete_one(gone, session=session)
         await self._announce(self._deleted(entry, seq, now), session)
         return entry
@@ -184,15 +184,18 @@ class Deletion:
         }
         await self.database["versions"].insert_one(self._place | tombstone, session=session)
 
-    async def _hide(self, last_seq: int, session: Session) -> DeleteMarker:
+    async def _hide(self, last_seq: int, session: Session, *, then: int = 0) -> DeleteMarker:
+        """then: how many more changes of the key the transaction makes."""
         now = await enter_bucket(self.database, self.tenant, self.bucket_id, session)
+        seq = _next(last_seq, now)
         marker = DeleteMarker(
             VersionId(self.marker_id),
             self.tenant,
             self.bucket_id,
             self.key,
-            _next(last_seq, now),
+            seq,
             now,
+            changed_seq=seq + then if then else 0,
         )
         await self.database["versions"].insert_one(marker_in(marker), session=session)
         event = Event(EventId(marker.id), EventType.MARKER_CREATED, marker.seq, now, marker)

@@ -133,7 +133,12 @@ SHAPES = (
         "dead",
         sort=("dead_since",),
     ),
-    Shape("versions", "forget a dead one", {"_id": "=", "kind": "=", "latest": "="}, BY_ID),
+    Shape(
+        "versions",
+        "forget a dead one",
+        {"_id": "=", "kind": "=", "latest": "=", "live": "="},
+        BY_ID,
+    ),
     Shape(
         "versions",
         "old tombstones",

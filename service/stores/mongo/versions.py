@@ -161,7 +161,9 @@ class MongoVersionIndex:
 
     async def forget_dead(self, version: VersionId) -> None:
         with self._guard.writing():
-            await self._versions.delete_one({"_id": version, "kind": OBJECT, "latest": False})
+            await self._versions.delete_one(
+                {"_id": version, "kind": OBJECT, "latest": False, "live": None}
+            )
 
     async def forget_tombstones(self, *, older_than_s: float, limit: int) -> int:
         with self._guard.writing():
