@@ -6,7 +6,8 @@ from typing import Protocol
 
 from service.model.ids import BucketId, TenantId, VersionId
 from service.model.preconditions import Preconditions
-from service.model.version import Entry, Version
+from service.model.upload import MovedFrom
+from service.model.version import Entry, HandedOver, Version
 
 
 class VersionIndex(Protocol):
@@ -87,6 +88,28 @@ class VersionIndex(Protocol):
         tombstone is left. The preconditions are about this version; for a marker there is no
         current representation. None where there is no such version, or it is dead.
         Raises as `delete`.
+        """
+
+    async def hand_over(
+        self,
+        tenant: TenantId,
+        source: MovedFrom,
+        bucket: BucketId,
+        key: str,
+        new_version: VersionId,
+        preconditions: Preconditions,
+        *,
+        deadline_s: float,
+    ) -> HandedOver | None:
+        """Move a version to another key, in one transaction with the events: its blob and facts go
+        over to a new version there, which is the latest, and the source names nothing any more.
+
+        None, and nothing changes, where the source does not name that version now, or its bucket
+        keeps versions. bucket, key: another place than the source's. The preconditions are about
+        what is there, and are evaluated inside. What was there dies or is kept, as by a commit. A
+        conflict runs it again until the deadline.
+        Raises PreconditionFailed, BucketNotFound, BucketDeleting (of either bucket),
+        StoreUnavailable, OutcomeUnknown.
         """
 
     async def has_content(self, tenant: TenantId, bucket: BucketId) -> bool:

@@ -14,7 +14,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from service.errors import BlobMissing, MediagateError, ObjectNotFound, UnsupportedMedia
+from service.errors import (
+    BlobMissing,
+    MediagateError,
+    ObjectNotFound,
+    PreconditionFailed,
+    UnsupportedMedia,
+)
 from service.model.bucket import Bucket
 from service.model.ids import TenantId, UploadId, VersionId, new_id
 from service.model.preconditions import Preconditions
@@ -82,23 +88,30 @@ async def copy_object(runtime: Runtime, request: CopyRequest) -> PutResult:
 
 async def _original(runtime: Runtime, request: CopyRequest, bucket: Bucket) -> Version:
     """What is to be copied, once all that can be refused before was not."""
-    original = await find_original(runtime, request.tenant, request.source)
+    original = await find_original(runtime, request.tenant, request.source, current=request.moves)
     limit = runtime.settings.limits.max_object_bytes
     check_destination(bucket, original, limit)
     await check_early(runtime, bucket, request.key, request.preconditions)
     return original
 
 
-async def find_original(runtime: Runtime, tenant: TenantId, source: Source) -> Version:
-    """Raises BucketNotFound, ObjectNotFound (deleted, a delete marker), PreconditionFailed."""
+async def find_original(
+    runtime: Runtime, tenant: TenantId, source: Source, *, current: bool = False
+) -> Version:
+    """current: it must be what the key names now, also where a version is named.
+
+    Raises BucketNotFound, ObjectNotFound (deleted, a delete marker), PreconditionFailed.
+    """
     bucket = await bucket_named(runtime, tenant, source.bucket)
     versions = runtime.metadata.versions
-    if source.version is None:
+    if source.version is None or current:
         found = await versions.get_latest(tenant, bucket.id, source.key)
     else:
         found = await versions.get(tenant, bucket.id, source.key, source.version)
     if found is None:
         raise ObjectNotFound(f"there is no such object {source.key!r} in bucket {source.bucket!r}")
+    if source.version not in (None, found.id):
+        raise PreconditionFailed("the source names another version now", field="source.version")
     source.preconditions.check_write(found)
     return found
 

@@ -38,7 +38,7 @@ EFFECTS = {
         "abort",
         "delete",
     },
-    "versions": {"delete", "delete_version", "forget_dead", "forget_tombstones"},
+    "versions": {"delete", "delete_version", "hand_over", "forget_dead", "forget_tombstones"},
     "uploads": {
         "admit",
         "renew",
@@ -77,6 +77,7 @@ TRANSACTIONS = {
     "uploads.commit_whole",
     "versions.delete",
     "versions.delete_version",
+    "versions.hand_over",
 }
 _METRICS = Metrics()
 _CURRENT: contextvars.ContextVar[Process] = contextvars.ContextVar("process")
