@@ -42,6 +42,7 @@ class BucketBody(Body):
     allowed_content_types: Annotated[tuple[MediaRange, ...], Field(max_length=100)] | None = None
     cache_control: HeaderText | None = None
     delivery: Delivery | None = None
+    versioning: bool | None = None
 
     def changes(self) -> dict[str, object]:
         """The fields that were sent, as BucketSettings wants them."""
@@ -52,6 +53,8 @@ class BucketBody(Body):
             )
         if "delivery" in sent:
             sent["delivery"] = sent["delivery"] or Delivery.PROXY
+        if "versioning" in sent:
+            sent["versioning"] = bool(sent["versioning"])
         return sent
 
 
@@ -64,6 +67,7 @@ class BucketAnswer(Answer):
     allowed_content_types: tuple[str, ...]
     cache_control: str | None
     delivery: Delivery
+    versioning: bool
 
 
 class BucketPage(Answer):
@@ -166,4 +170,5 @@ def _shown(bucket: Bucket) -> BucketAnswer:
         allowed_content_types=bucket.settings.allowed_content_types,
         cache_control=bucket.settings.cache_control,
         delivery=bucket.settings.delivery,
+        versioning=bucket.settings.versioning,
     )

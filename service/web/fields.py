@@ -67,6 +67,10 @@ REPR_DIGEST = HeaderField("Repr-Digest", "Digests of the whole version.")
 REPLAYED = HeaderField("Idempotency-Replayed", "`true` where this is the first answer again.")
 CONTENT_RANGE = HeaderField("Content-Range", "Which bytes of how many.")
 CACHE_CONTROL = HeaderField("Cache-Control", "Who may keep it, and for how long.", always=True)
+DELETE_MARKER = HeaderField(
+    "X-Delete-Marker", "`true` where a delete marker was made, or taken away."
+)
+VERSION_ID = HeaderField("X-Version-Id", "The version or delete marker that this was about.")
 STORED_FACTS = (
     HeaderField("Accept-Ranges", "`bytes`."),
     HeaderField("Content-Disposition", "In place or as a file, and its name.", always=True),

@@ -27,6 +27,7 @@ from service.web import (
     operations,
     reference,
     uploads,
+    versions,
 )
 from service.web.auth import authenticated
 from service.web.expect import later
@@ -42,6 +43,7 @@ BUCKET = "/v1/buckets/{bucket}"
 OBJECTS = BUCKET + "/objects"
 OBJECT = OBJECTS + "/{key}"
 METADATA = BUCKET + "/metadata/{key}"
+VERSIONS = BUCKET + "/versions/{key}"
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", operations.get_health, None),
@@ -61,6 +63,7 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", OBJECTS, form.post_form, Scope.WRITE, bytes=True),
     Route("DELETE", OBJECT, uploads.delete_object, Scope.DELETE),
     Route("GET", METADATA, metadata.get_metadata, Scope.READ),
+    Route("GET", VERSIONS, versions.get_versions, Scope.READ),
     Route("POST", "/v1/keys", keys.post_key, Scope.ADMIN),
     Route("GET", "/v1/keys", keys.get_keys, Scope.ADMIN),
     Route("DELETE", "/v1/keys/{id}", keys.delete_key, Scope.ADMIN),

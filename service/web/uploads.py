@@ -23,7 +23,7 @@ from service.errors import (
     UnsupportedMedia,
 )
 from service.model.upload import Idempotency
-from service.model.version import ObjectFacts
+from service.model.version import DeleteMarker, ObjectFacts
 from service.protocol.conditionals import format_etag, parse_preconditions
 from service.protocol.content_disposition import parse_filename
 from service.protocol.digests import expected_digests, format_digests, wanted_digests
@@ -38,12 +38,14 @@ from service.web.body import RequestBody
 from service.web.describe import Raw, Reply, describe
 from service.web.downloads import VersionQuery, named_version
 from service.web.fields import (
+    DELETE_MARKER,
     DIGESTS,
     ETAG,
     FACTS,
     IDEMPOTENCY,
     LOCATION,
     REPR_DIGEST,
+    VERSION_ID,
     WANTED_DIGESTS,
     WRITE_CONDITIONS,
 )
@@ -122,13 +124,13 @@ async def put_object(request: web.Request) -> web.Response:
     "Delete an object.",
     query=VersionQuery,
     headers=WRITE_CONDITIONS,
-    answers={204: Reply()},
+    answers={204: Reply(None, DELETE_MARKER, VERSION_ID)},
     problems=(BucketNotFound, BucketDeleting, OutcomeUnknown, PreconditionFailed),
 )
 async def delete_object(request: web.Request) -> web.Response:
     """204 whether there was something to delete or not."""
     target = request[TARGET]
-    await delete(
+    deleted = await delete(
         runtime_of(request),
         request[PRINCIPAL].tenant,
         target.bucket,
@@ -136,7 +138,10 @@ async def delete_object(request: web.Request) -> web.Response:
         parse_preconditions(request.headers),
         named_version(query_of(request, VersionQuery)),
     )
-    return web.Response(status=204)
+    headers = {} if deleted is None else {VERSION_ID.name: str(deleted.id)}
+    if isinstance(deleted, DeleteMarker):
+        headers[DELETE_MARKER.name] = "true"
+    return web.Response(status=204, headers=headers)
 
 
 def facts_of(headers: MultiMapping[str], limits: Limits) -> ObjectFacts:
