@@ -74,6 +74,7 @@ class Uploads(_Group):
     part_bytes: int = Field(8 * MIB, ge=MIN_PART_BYTES)
     large_part_bytes: int = Field(32 * MIB, ge=MIN_PART_BYTES)
     parts_in_flight: int = Field(3, ge=1, le=16)
+    copy_part_bytes: int = Field(64 * MIB, ge=MIN_PART_BYTES, le=5 * GIB)
 
 
 class Sweep(_Group):

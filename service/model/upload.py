@@ -51,11 +51,21 @@ class Idempotency:
 
 
 @dataclass(frozen=True, slots=True)
+class MovedFrom:
+    """The version of which an upload is a copy, and which goes when it is committed."""
+
+    bucket_id: BucketId
+    key: str
+    version: VersionId
+
+
+@dataclass(frozen=True, slots=True)
 class Intent:
     """What an upload is going to make, known before its first byte.
 
     declared_size_bytes: None while the length is unknown. staged: to be committed together with
-    others or not at all, so nobody but its owner ever commits it.
+    others or not at all, so nobody but its owner ever commits it. moved_from: for a move that is a
+    copy.
     """
 
     id: UploadId
@@ -69,6 +79,7 @@ class Intent:
     declared_size_bytes: int | None = None
     idempotency: Idempotency | None = None
     staged: bool = False
+    moved_from: MovedFrom | None = None
 
 
 @dataclass(frozen=True, slots=True)

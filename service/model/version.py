@@ -91,3 +91,11 @@ class DeleteMarker:
 
 Entry = Version | DeleteMarker
 """One line of a key's history."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedOver:
+    """What a move made of a version. replaced: whether its new key named an object before."""
+
+    version: Version
+    replaced: bool

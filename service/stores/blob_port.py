@@ -75,8 +75,20 @@ class BlobStore(Protocol):
         Raises OutcomeUnknown where it may have been stored, or may be later.
         """
 
-    async def create_multipart(self, key: BlobKey) -> MultipartId:
-        """One attempt only. Raises OutcomeUnknown where an id was made and lost."""
+    async def copy(self, source: BlobKey, key: BlobKey, size_bytes: int) -> None:
+        """Make a whole blob of another one with one CopyObject; the store moves the bytes.
+
+        size_bytes: of the source, at most 5 GiB; only tells how long it may take.
+        Raises BlobMissing where there is no source, OutcomeUnknown where it may have been made, or
+        may be later.
+        """
+
+    async def create_multipart(self, key: BlobKey, *, of_copies: bool = False) -> MultipartId:
+        """One attempt only. Raises OutcomeUnknown where an id was made and lost.
+
+        of_copies: its parts are made by `copy_part`, all of them. Such a multipart declares no
+        checksum: MinIO refuses copied parts in one that does.
+        """
 
     async def upload_part(
         self,
@@ -89,6 +101,21 @@ class BlobStore(Protocol):
         """Store one part, verified by the store; retried by replay where that may help.
 
         number: 1..10000. crc64nvme: 8 raw bytes over the chunks.
+        """
+
+    async def copy_part(
+        self,
+        source: BlobKey,
+        start: int,
+        end: int,
+        key: BlobKey,
+        multipart_id: MultipartId,
+        number: int,
+    ) -> Part:
+        """Make one part of the bytes [start, end) of another blob; retried as `upload_part`.
+
+        5 MiB to 5 GiB, the last one may be shorter. Nothing is verified on the way.
+        Raises BlobMissing where there is no source, or a shorter one.
         """
 
     async def complete(

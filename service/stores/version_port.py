@@ -8,7 +8,8 @@ from typing import Protocol
 from service.model.ids import BucketId, TenantId, VersionId
 from service.model.preconditions import Preconditions
 from service.model.search import Found, Position, Sort, Wanted
-from service.model.version import Entry, ObjectFacts, Version
+from service.model.upload import MovedFrom
+from service.model.version import Entry, HandedOver, ObjectFacts, Version
 
 FactsChange = Callable[[ObjectFacts], ObjectFacts]
 """Pure: a conflict calls it again. What it raises ends the transaction, and passes through."""
@@ -127,6 +128,28 @@ class VersionIndex(Protocol):
         version as it is then: with a new revision, or untouched where `change` changed nothing.
         None where the key names nothing.
         Raises PreconditionFailed, StoreUnavailable, OutcomeUnknown, and what `change` raises.
+        """
+
+    async def hand_over(
+        self,
+        tenant: TenantId,
+        source: MovedFrom,
+        bucket: BucketId,
+        key: str,
+        new_version: VersionId,
+        preconditions: Preconditions,
+        *,
+        deadline_s: float,
+    ) -> HandedOver | None:
+        """Move a version to another key, in one transaction with the events: its blob and facts go
+        over to a new version there, which is the latest, and the source names nothing any more.
+
+        None, and nothing changes, where the source does not name that version now, or its bucket
+        keeps versions. bucket, key: another place than the source's. The preconditions are about
+        what is there, and are evaluated inside. What was there dies or is kept, as by a commit. A
+        conflict runs it again until the deadline.
+        Raises PreconditionFailed, BucketNotFound, BucketDeleting (of either bucket),
+        StoreUnavailable, OutcomeUnknown.
         """
 
     async def has_content(self, tenant: TenantId, bucket: BucketId) -> bool:

@@ -149,6 +149,8 @@ class _Ending:
         await self._ledger.complete(self._upload.ref, completion, lease_s)
         async with kept_lease(self._ledger, self._upload.ref, lease_s):
             await self._complete_multipart()
+            if self._stored.copied and not await self._is_whole():
+                raise StoreUnavailable("the store joined a copy that is not the original")
         return completion
 
     async def _complete_multipart(self) -> None:
@@ -167,9 +169,7 @@ class _Ending:
                     stored.blob_key, stored.multipart_id, stored.parts, stored.crc64nvme
                 )
             except StoreUnavailable as error:
-                if isinstance(error, OutcomeUnknown) and await is_whole(
-                    self._runtime, stored.blob_key, stored.size_bytes, stored.crc64nvme
-                ):
+                if isinstance(error, OutcomeUnknown) and await self._is_whole():
                     return
                 pause_s = next(pauses, None)
                 if pause_s is None or isinstance(error, StoreTimeout):
@@ -177,6 +177,10 @@ class _Ending:
                 await asyncio.sleep(pause_s + len(stored.parts) * _PAUSE_A_PART_S)
             else:
                 return
+
+    async def _is_whole(self) -> bool:
+        stored = self._stored
+        return await is_whole(self._runtime, stored.blob_key, stored.size_bytes, stored.crc64nvme)
 
     async def _give_up(self, error: MediagateError) -> Upload:
         """Win `undoing` and raise `error`; find out what happened where it cannot be won."""

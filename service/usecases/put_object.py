@@ -8,33 +8,16 @@ are in commit_upload.py.
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from service.errors import (
-    BucketDeleting,
-    BucketNotFound,
-    Fenced,
-    IdempotencyMismatch,
-    RequestInProgress,
-    TooLarge,
-    UnsupportedMedia,
-)
-from service.model.bucket import Bucket, BucketState
+from service.model.bucket import Bucket
 from service.model.ids import TenantId, UploadId, VersionId, new_id
 from service.model.preconditions import Preconditions
-from service.model.upload import (
-    Idempotency,
-    Intent,
-    Staged,
-    Upload,
-    UploadRef,
-    UploadState,
-)
+from service.model.upload import Idempotency, Intent, Staged, Upload
 from service.model.version import ObjectFacts, Version
-from service.protocol.media_types import matches_any
 from service.stores.blob_layout import new_blob_key
+from service.usecases.admission import admit, bucket_named, check_bucket, check_early, replayed
 from service.usecases.commit_upload import commit_upload, complete_upload
 from service.usecases.digests import BodyDigests
 from service.usecases.leases import kept_lease
@@ -72,6 +55,10 @@ class PutResult:
     replayed: bool = False
 
 
+def told_again(upload: Upload) -> PutResult:
+    return PutResult(upload.version(), created=not upload.replaced, replayed=True)
+
+
 async def put_object(
     runtime: Runtime, request: PutRequest, body: AsyncIterator[bytes]
 ) -> PutResult:
@@ -84,13 +71,13 @@ async def put_object(
     StoreUnavailable and StoreFull; nothing is visible then, except that OutcomeUnknown leaves it to
     the sweeper to find out.
     """
-    bucket = await _bucket(runtime, request)
+    bucket = await bucket_named(runtime, request.tenant, request.bucket)
     if request.idempotency is None:
         await _check(runtime, request, bucket)
     intent = _intent(request, bucket)
-    upload = await _admit(runtime, intent)
+    upload = await admit(runtime, intent)
     if upload.intent.id != intent.id:
-        return _replay(upload, request, bucket)
+        return told_again(replayed(upload, request.idempotency, bucket))
     try:
         if request.idempotency is not None:
             await _check(runtime, request, bucket)
@@ -107,9 +94,9 @@ async def stage_object(runtime: Runtime, request: PutRequest, body: AsyncIterato
 
     request: without an idempotency key. Raises what `put_object` raises; the upload is undone then.
     """
-    bucket = await _bucket(runtime, request)
+    bucket = await bucket_named(runtime, request.tenant, request.bucket)
     await _check(runtime, request, bucket)
-    upload = await _admit(runtime, replace(_intent(request, bucket), staged=True))
+    upload = await admit(runtime, replace(_intent(request, bucket), staged=True))
     try:
         stored = await _store(runtime, request, bucket, upload, body)
         return Staged(upload, await complete_upload(runtime, upload, stored))
@@ -118,31 +105,12 @@ async def stage_object(runtime: Runtime, request: PutRequest, body: AsyncIterato
         raise
 
 
-async def _bucket(runtime: Runtime, request: PutRequest) -> Bucket:
-    bucket = await runtime.metadata.buckets.get(request.tenant, request.bucket)
-    if bucket is None:
-        raise BucketNotFound(f"there is no bucket {request.bucket!r}")
-    return bucket
-
-
 async def _check(runtime: Runtime, request: PutRequest, bucket: Bucket) -> None:
     """Whatever can be refused before the body. With an idempotency key only after admission, for a
     replay gets its first answer whatever has changed since."""
-    if bucket.state is BucketState.DELETING:
-        raise BucketDeleting(f"bucket {bucket.name!r} is being deleted")
-    allowed = bucket.settings.allowed_content_types
-    if allowed and not matches_any(request.facts.content_type, allowed):
-        raise UnsupportedMedia(
-            f"bucket {bucket.name!r} does not take {request.facts.content_type}",
-            allowed_content_types=list(allowed),
-        )
-    declared, limit = request.declared_size_bytes, _size_limit(runtime, request, bucket)
-    if declared is not None and declared > limit:
-        raise TooLarge(f"{declared} bytes are more than the {limit} allowed", limit_bytes=limit)
-    if request.preconditions != Preconditions():
-        # To spare the client the upload; what counts is the check inside the commit.
-        latest = await runtime.metadata.versions.get_latest(request.tenant, bucket.id, request.key)
-        request.preconditions.check_write(latest)
+    limit = _size_limit(runtime, request, bucket)
+    check_bucket(bucket, request.facts.content_type, request.declared_size_bytes, limit)
+    await check_early(runtime, bucket, request.key, request.preconditions)
 
 
 def _size_limit(runtime: Runtime, request: PutRequest, bucket: Bucket) -> int:
@@ -171,23 +139,6 @@ async def _store(
         return await storer.run()
 
 
-async def _admit(runtime: Runtime, intent: Intent) -> Upload:
-    """The entry in the ledger, or the earlier one that holds the idempotency key."""
-    owner = secrets.token_hex(8)
-    ref = UploadRef(intent.id, 1, owner)
-    try:
-        upload = await runtime.metadata.uploads.admit(
-            intent, owner, runtime.settings.uploads.lease_s
-        )
-    except BaseException:
-        # It may stand there although the answer was lost, and would hold the key for a lease.
-        runtime.tasks.spawn(undo_quietly(runtime, ref), name="undo")
-        raise
-    if upload.intent.id == intent.id and upload.ref != ref:
-        raise Fenced("the upload was taken over before its first byte")
-    return upload
-
-
 def _intent(request: PutRequest, bucket: Bucket) -> Intent:
     return Intent(
         id=UploadId(new_id()),
@@ -201,18 +152,3 @@ def _intent(request: PutRequest, bucket: Bucket) -> Intent:
         declared_size_bytes=request.declared_size_bytes,
         idempotency=request.idempotency,
     )
-
-
-def _replay(earlier: Upload, request: PutRequest, bucket: Bucket) -> PutResult:
-    """Answer for a request whose idempotency key an earlier upload holds.
-
-    A bucket that was made again under the same name is another one.
-    """
-    assert request.idempotency is not None
-    assert earlier.intent.idempotency is not None
-    same = earlier.intent.idempotency.fingerprint == request.idempotency.fingerprint
-    if not same or earlier.intent.bucket_id != bucket.id:
-        raise IdempotencyMismatch
-    if earlier.state is not UploadState.COMMITTED:
-        raise RequestInProgress(retry_after_s=1)
-    return PutResult(earlier.version(), created=not earlier.replaced, replayed=True)

@@ -7,26 +7,18 @@ crash leaves: keys that all stand in the ledger, which the sweeper removes.
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from service.errors import (
-    IncompleteBody,
-    OutcomeUnknown,
-    StoreTimeout,
-    StoreUnavailable,
-    UnsupportedMedia,
-)
+from service.errors import IncompleteBody, OutcomeUnknown, UnsupportedMedia
 from service.model.bucket import Bucket
 from service.model.ids import BlobKey, MultipartId
 from service.model.upload import Part, Upload
 from service.protocol.media_types import SNIFF_BYTES, contradicts, sniff
-from service.stores.blob_layout import new_blob_key
 from service.usecases.digests import CRC64NVME, BodyDigests
 from service.usecases.leases import Lease
+from service.usecases.open_multipart import open_multipart
 from service.usecases.part_plan import (
     known_part_bytes,
     largest_object_bytes,
@@ -37,13 +29,13 @@ from service.usecases.part_window import PartWindow
 from service.usecases.runtime import Runtime
 from service.usecases.tasks import to_its_end
 
-_CREATE_PAUSES_S = (0.2, 1.0)
-"""Before a CreateMultipartUpload that was refused for now is sent again."""
-
 
 @dataclass(frozen=True, slots=True)
 class StoredBody:
-    """multipart_id: None for a single PutObject, which is complete already."""
+    """multipart_id: None for a single PutObject or CopyObject, which is complete already.
+
+    copied: the store made the parts of another blob, and nobody verified them on the way.
+    """
 
     blob_key: BlobKey
     multipart_id: MultipartId | None
@@ -51,6 +43,7 @@ class StoredBody:
     size_bytes: int
     digests: Mapping[str, bytes]
     sniffed_type: str | None
+    copied: bool = False
 
     @property
     def crc64nvme(self) -> bytes:
@@ -91,7 +84,7 @@ class BodyStorer:
             self._refuse_unwanted_type(sniffed)
             if self._stream.ended:
                 return await self._store_whole(first, sniffed)
-            key, multipart = await self._open_multipart()
+            key, multipart = await open_multipart(self._runtime, self._upload, self._lease)
         except BaseException:
             first.release()
             raise
@@ -163,34 +156,6 @@ class BodyStorer:
             part.release()
             raise
         await window.send(part)
-
-    async def _open_multipart(self) -> tuple[BlobKey, MultipartId]:
-        """Create the multipart, its id in the ledger before any part.
-
-        A lost answer may have made a multipart whose id nobody knows: that key becomes a leftover
-        and the upload goes on under a fresh one. A store that has no time now is asked again, one
-        that lets `s3.request_timeout_s` pass is not.
-        """
-        ledger, ref = self._runtime.metadata.uploads, self._upload.ref
-        key = self._upload.intent.blob_key
-        give_up_at = time.monotonic() + self._runtime.settings.s3.request_timeout_s
-        for pause_s in (*_CREATE_PAUSES_S, None):
-            await self._lease.ensure()
-            try:
-                multipart = await to_its_end(self._runtime.blobs.create_multipart(key))
-            except StoreUnavailable as error:
-                late = time.monotonic() >= give_up_at
-                if pause_s is None or late or isinstance(error, StoreTimeout):
-                    raise StoreUnavailable("the store opens no multipart upload") from error
-                if isinstance(error, OutcomeUnknown):
-                    key = new_blob_key(self._upload.intent.tenant)
-                    await ledger.switch_key(ref, key)
-                else:
-                    await asyncio.sleep(pause_s)
-                continue
-            await ledger.save_multipart(ref, key, multipart)
-            return key, multipart
-        raise AssertionError("the last attempt returns or raises")
 
     def _checked_end(self) -> dict[str, bytes]:
         came = self._stream.size_bytes

@@ -20,6 +20,7 @@ from service.usecases.authorize import authorize
 from service.web import (
     archive,
     buckets,
+    copies,
     deletions,
     downloads,
     expand,
@@ -49,6 +50,8 @@ DELETIONS = BUCKET + "/deletions"
 METADATA = BUCKET + "/metadata/{key}"
 ARCHIVE = BUCKET + "/archive"
 VERSIONS = BUCKET + "/versions/{key}"
+COPIES = BUCKET + "/copies"
+MOVES = BUCKET + "/moves"
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", operations.get_health, None),
@@ -74,6 +77,9 @@ ROUTES: tuple[Route, ...] = (
     Route("PATCH", METADATA, metadata_patch.patch_metadata, Scope.WRITE),
     Route("GET", ARCHIVE, archive.get_archive, Scope.LIST, prefix="prefix", bytes=True),
     Route("GET", VERSIONS, versions.get_versions, Scope.READ),
+    Route("POST", VERSIONS, copies.post_restore, Scope.WRITE, bytes=True),
+    Route("POST", COPIES, copies.post_copy, Scope.READ, bytes=True),
+    Route("POST", MOVES, copies.post_move, Scope.READ, bytes=True),
     Route("POST", "/v1/keys", keys.post_key, Scope.ADMIN),
     Route("GET", "/v1/keys", keys.get_keys, Scope.ADMIN),
     Route("DELETE", "/v1/keys/{id}", keys.delete_key, Scope.ADMIN),

@@ -159,17 +159,21 @@ def facts_of(headers: MultiMapping[str], limits: Limits) -> ObjectFacts:
 
 
 def idempotency_of(
-    request: web.Request, bucket: str, key: str, *, ordinal: int = 0
+    request: web.Request, bucket: str, key: str, *, ordinal: int = 0, about: str = ""
 ) -> Idempotency | None:
-    """ordinal: which file of a form. Raises Invalid for a key of more than 255 characters."""
+    """ordinal: which file of a form. about: what a body of JSON says.
+
+    Raises Invalid for a key of more than 255 characters.
+    """
     name = plain(request.headers, IDEMPOTENCY_KEY, max_bytes=255)
     if name is None:
         return None
-    return Idempotency(request[PRINCIPAL].id, name, ordinal, _fingerprint(request, bucket, key))
+    fingerprint = _fingerprint(request, bucket, key, about)
+    return Idempotency(request[PRINCIPAL].id, name, ordinal, fingerprint)
 
 
-def _fingerprint(request: web.Request, bucket: str, key: str) -> str:
-    """What makes two requests the same: all that is known before the body."""
+def _fingerprint(request: web.Request, bucket: str, key: str, about: str) -> str:
+    """What makes two requests the same: all that is known before the bytes."""
     is_form = request.content_type.startswith("multipart/")
     counted = _NAMES_THE_CONTENT - _OF_THE_WHOLE_BODY if is_form else _NAMES_THE_CONTENT
     fields = sorted(
@@ -177,21 +181,22 @@ def _fingerprint(request: web.Request, bucket: str, key: str) -> str:
         for name, value in request.headers.items()
         if name.lower() in counted or name.lower().startswith("x-meta-")
     )
-    told = "\n".join([request.method, bucket, key, *fields])
+    told = "\n".join([request.method, bucket, key, *fields, *([about] if about else [])])
     return hashlib.sha256(told.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def told(request: web.Request, result: PutResult) -> web.Response:
-    target, version = request[TARGET], result.version
+def told(request: web.Request, result: PutResult, *, bucket: str | None = None) -> web.Response:
+    """bucket: its name, where it is not that of the path."""
+    version, bucket = result.version, bucket or request[TARGET].bucket
     headers = {
-        hdrs.LOCATION: absolute_url(request, object_path(target.bucket, version.key)),
+        hdrs.LOCATION: absolute_url(request, object_path(bucket, version.key)),
         hdrs.ETAG: format_etag(version.etag),
         "Repr-Digest": format_digests(version.digests) or "",
     }
     if result.replayed:
         headers[REPLAYED] = "true"
     status = 201 if result.created else 200
-    return answer(shown(target.bucket, version), status=status, headers=headers)
+    return answer(shown(bucket, version), status=status, headers=headers)
 
 
 def named_file(facts: ObjectFacts, filename: str) -> ObjectFacts:

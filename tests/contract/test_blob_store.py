@@ -273,3 +273,79 @@ async def test_probe_finds_nothing_wrong_and_leaves_nothing(blob_store: BlobStor
     assert abilities.problems == ()
     assert blob_store.part_checksum is abilities.part_checksum
     assert await blob_store.scan("probes/", after="", limit=10) == []
+
+
+async def test_copy_has_the_bytes_and_the_original_stays(blob_store: BlobStore) -> None:
+    chunks = some_chunks(1_000_003)
+    source, key = await put(blob_store, chunks), new_blob_key(DEFAULT_TENANT)
+    await blob_store.copy(source, key, 1_000_003)
+    assert await read(blob_store, key, 0, 1_000_003) == b"".join(chunks)
+    facts = await blob_store.head(key)
+    assert facts is not None
+    assert facts.crc64nvme in (None, crc_of(chunks))
+    await blob_store.delete(source)
+    assert await read(blob_store, key, 0, 1_000_003) == b"".join(chunks)
+
+
+async def test_copy_of_an_empty_blob_is_empty(blob_store: BlobStore) -> None:
+    source, key = await put(blob_store, []), new_blob_key(DEFAULT_TENANT)
+    await blob_store.copy(source, key, 0)
+    facts = await blob_store.head(key)
+    assert facts is not None
+    assert facts.size_bytes == 0
+
+
+async def test_copy_of_a_multipart_has_its_bytes(blob_store: BlobStore) -> None:
+    multipart, key = Multipart(blob_store), new_blob_key(DEFAULT_TENANT)
+    await multipart.upload()
+    await multipart.complete()
+    await blob_store.copy(multipart.key, key, len(multipart.data))
+    assert await read(blob_store, key, 0, len(multipart.data)) == multipart.data
+    facts = await blob_store.head(key)
+    assert facts is not None
+    assert facts.crc64nvme in (None, multipart.crc64nvme)
+
+
+async def test_copy_of_what_is_gone_says_so_and_makes_nothing(blob_store: BlobStore) -> None:
+    source, key = await put(blob_store, some_chunks(1000)), new_blob_key(DEFAULT_TENANT)
+    await blob_store.delete(source)
+    with pytest.raises(BlobMissing):
+        await blob_store.copy(source, key, 1000)
+    assert await blob_store.head(key) is None
+
+
+async def test_copied_parts_make_a_blob(blob_store: BlobStore) -> None:
+    size, cut = 6 * MIB + 17, 5 * MIB
+    chunks = some_chunks(size)
+    source, key = await put(blob_store, chunks), new_blob_key(DEFAULT_TENANT)
+    multipart_id = await blob_store.create_multipart(key, of_copies=True)
+    parts = [
+        await blob_store.copy_part(source, cut, size, key, multipart_id, 2),
+        await blob_store.copy_part(source, 0, cut, key, multipart_id, 1),
+    ]
+    assert [part.size_bytes for part in parts] == [size - cut, cut]
+    assert await blob_store.head(key) is None
+    await blob_store.complete(key, multipart_id, parts[::-1], crc_of(chunks))
+    assert await read(blob_store, key, 0, size) == b"".join(chunks)
+    facts = await blob_store.head(key)
+    assert facts is not None
+    assert facts.size_bytes == size
+    assert facts.crc64nvme in (None, crc_of(chunks))
+
+
+async def test_copied_part_of_what_is_gone_says_so(blob_store: BlobStore) -> None:
+    key = new_blob_key(DEFAULT_TENANT)
+    multipart_id = await blob_store.create_multipart(key, of_copies=True)
+    with pytest.raises(BlobMissing):
+        await blob_store.copy_part(new_blob_key(DEFAULT_TENANT), 0, 5 * MIB, key, multipart_id, 1)
+    await blob_store.abort(key, multipart_id)
+
+
+async def test_copied_part_for_an_aborted_multipart_is_refused(blob_store: BlobStore) -> None:
+    source, key = await put(blob_store, some_chunks(6 * MIB)), new_blob_key(DEFAULT_TENANT)
+    multipart_id = await blob_store.create_multipart(key, of_copies=True)
+    await blob_store.abort(key, multipart_id)
+    with pytest.raises(StoreUnavailable) as caught:
+        await blob_store.copy_part(source, 0, 5 * MIB, key, multipart_id, 1)
+    assert not isinstance(caught.value, OutcomeUnknown)
+    assert await blob_store.list_multiparts(key) == []

@@ -45,6 +45,7 @@ class Multipart:
     key: BlobKey
     began_at: datetime = START
     parts: dict[int, bytes] = field(default_factory=dict)
+    of_copies: bool = False
 
 
 class FakeBlobStore:
@@ -87,9 +88,12 @@ class FakeBlobStore:
     async def put(self, key: BlobKey, chunks: Sequence[bytes], crc64nvme: bytes) -> None:
         self._write(key, self._verified(chunks, crc64nvme))
 
-    async def create_multipart(self, key: BlobKey) -> MultipartId:
+    async def copy(self, source: BlobKey, key: BlobKey, size_bytes: int) -> None:
+        self._write(key, self._source(source, size_bytes))
+
+    async def create_multipart(self, key: BlobKey, *, of_copies: bool = False) -> MultipartId:
         multipart = MultipartId(secrets.token_hex(8))
-        self.multiparts[multipart] = Multipart(key, self._clock.now)
+        self.multiparts[multipart] = Multipart(key, self._clock.now, of_copies=of_copies)
         return multipart
 
     async def upload_part(
@@ -107,6 +111,30 @@ class FakeBlobStore:
         multipart.parts[number] = data
         return Part(number, len(data), hashlib.md5(data).hexdigest(), crc64nvme)
 
+    async def copy_part(
+        self,
+        source: BlobKey,
+        start: int,
+        end: int,
+        key: BlobKey,
+        multipart_id: MultipartId,
+        number: int,
+    ) -> Part:
+        multipart = self.multiparts.get(multipart_id)
+        if multipart is None or multipart.key != key:
+            raise StoreUnavailable("NoSuchUpload")
+        if not multipart.of_copies:
+            raise StoreRefused("InvalidRequest: the multipart declares a checksum")
+        data = self._source(source, end)[start:end]
+        multipart.parts[number] = data
+        return Part(number, len(data), hashlib.md5(data).hexdigest())
+
+    def _source(self, key: BlobKey, size_bytes: int) -> bytes:
+        data = self.blobs.get(key)
+        if data is None or len(data) < size_bytes:
+            raise BlobMissing
+        return data
+
     async def complete(
         self, key: BlobKey, multipart_id: MultipartId, parts: Sequence[Part], crc64nvme: bytes
     ) -> None:
@@ -118,7 +146,8 @@ class FakeBlobStore:
         ordered = [multipart.parts[part.number] for part in parts]
         if any(len(data) < self._min_part_bytes for data in ordered[:-1]):
             raise StoreRefused("EntityTooSmall")
-        self._write(key, self._verified(ordered, crc64nvme))
+        unverified = multipart.of_copies
+        self._write(key, b"".join(ordered) if unverified else self._verified(ordered, crc64nvme))
         self._completed[multipart_id] = key
         del self.multiparts[multipart_id]
 

@@ -37,11 +37,15 @@ def kill(tables: Tables, entry: Entry, now: datetime) -> None:
 
 @dataclass
 class FakeDeletion:
+    """hands_over: the version goes on elsewhere. after_seq: of the event of that."""
+
     clock: Clock
     replica: Replica
     place: Place
     preconditions: Preconditions
     version: VersionId | None = None
+    hands_over: bool = False
+    after_seq: int = 0
     change: str = field(default_factory=new_id)
     marker_id: VersionId = field(default_factory=lambda: VersionId(new_id()))
 
@@ -90,7 +94,8 @@ class FakeDeletion:
         bucket = tables.buckets.get(self.place[1])
         if bucket is None or bucket.tenant != self.place[0]:
             raise BucketNotFound
-        if self._hides(tables, bucket) and bucket.state is BucketState.DELETING:
+        enters = self.hands_over or self._hides(tables, bucket)
+        if enters and bucket.state is BucketState.DELETING:
             raise BucketDeleting
         return bucket
 
@@ -100,13 +105,13 @@ class FakeDeletion:
         return bucket.settings.versioning or (bucket.has_kept and others)
 
     def _delete(self, tables: Tables, latest: Entry, bucket: Bucket) -> Entry:
-        seq = self._next(tables)
-        if not self._hides(tables, bucket):
+        seq, hides = self._next(tables), self._hides(tables, bucket)
+        if (hides or self.hands_over) and tables.buckets.get(bucket.id) != bucket:
+            raise Conflict("the bucket was changed first")
+        if not hides:
             self._bury(tables, latest, seq)
             self._announce(tables, latest, seq)
             return latest
-        if tables.buckets.get(bucket.id) != bucket:
-            raise Conflict("the bucket was changed first")
         tenant, bucket_id, key = self.place
         marker = DeleteMarker(
             self.marker_id,
@@ -124,7 +129,7 @@ class FakeDeletion:
             tables.events.append(Event(kind, key, seq, marker.id, bucket_id, marker.id))
             put_entry(tables, replace(latest, latest=False, changed_seq=0))
             return marker
-        kill(tables, latest, self.clock.now)
+        self._end(tables, latest)
         self._announce(tables, latest, seq + 1)
         return latest
 
@@ -145,8 +150,14 @@ class FakeDeletion:
         self._announce(tables, target, seq)
         return target
 
+    def _end(self, tables: Tables, entry: Entry) -> None:
+        if self.hands_over:
+            del tables.versions[entry.id]
+        else:
+            kill(tables, entry, self.clock.now)
+
     def _bury(self, tables: Tables, entry: Entry, seq: int) -> None:
-        kill(tables, entry, self.clock.now)
+        self._end(tables, entry)
         tables.tombstones[self.place] = Tombstone(seq, self.clock.now)
 
     def _announce(self, tables: Tables, entry: Entry, seq: int) -> None:
@@ -156,4 +167,5 @@ class FakeDeletion:
         tables.announce(self.change, kind, seq, self.clock.now, entry)
 
     def _next(self, tables: Tables) -> int:
-        return max(current_seq(tables, self.place) + 1, self.clock.milliseconds())
+        last_seq = max(current_seq(tables, self.place), self.after_seq)
+        return max(last_seq + 1, self.clock.milliseconds())

@@ -16,6 +16,7 @@ from service.errors import (
 )
 from service.model.bucket import Bucket, BucketState
 from service.model.ids import BlobKey, BucketId, MultipartId, TenantId, UploadId
+from service.model.preconditions import EntityTag, EntityTags, Preconditions
 from service.model.upload import (
     UNDOABLE,
     UNFINISHED,
@@ -27,8 +28,9 @@ from service.model.upload import (
     UploadState,
     UsedKey,
 )
-from service.model.version import DeleteMarker, Entry, Version
+from service.model.version import Entry, Version
 from tests.fakes.clock import Clock
+from tests.fakes.deletions import FakeDeletion
 from tests.fakes.replica import Replica, Tables, Tombstone, current_of, current_seq
 from tests.fakes.version_index import FakeVersionIndex
 
@@ -169,16 +171,30 @@ class FakeUploadLedger:
         if base_seq is not None and previous > base_seq:
             raise Conflict("something newer was committed")
         intent.preconditions.check_write(latest)
+        source = self._source(intent)
+        remove = source.prepare() if source else None
 
         def apply() -> Upload:
             tables = self._replica.writable()
             now_there = current_of(tables, place), current_seq(tables, place)
             if tables.uploads.get(ref.id) is not upload or now_there != (current, previous):
                 raise Conflict("another transaction came first")
+            if source is not None and remove is not None:
+                source.after_seq = max(previous + 1, self._clock.milliseconds())
+                remove()
             complete = replace(upload, completion=completion or upload.completion)
             return self._apply(tables, complete, current, previous, bucket)
 
         return apply
+
+    def _source(self, intent: Intent) -> FakeDeletion | None:
+        """What a move deletes in its commit, if that still is the version that was copied."""
+        source = intent.moved_from
+        if source is None:
+            return None
+        it = Preconditions(if_match=EntityTags((EntityTag(source.version),)))
+        place = (intent.tenant, source.bucket_id, source.key)
+        return FakeDeletion(self._clock, self._replica, place, it)
 
     def _bucket(self, tables: Tables, intent: Intent) -> Bucket:
         bucket = tables.buckets.get(intent.bucket_id)
@@ -207,11 +223,7 @@ class FakeUploadLedger:
             clean_at=self._clock.now if leftovers else None,
             lease_until=None,
         )
-        version = replace(committed.version(), own_subject=bucket.has_kept)
-        if isinstance(current, Version | DeleteMarker):
-            changed_seq = self._versions.end(tables, current, bucket, version.seq)
-            version = replace(version, changed_seq=changed_seq)
-        self._versions.add(tables, version, upload.ref.id)
+        self._versions.put(tables, committed.version(), upload.ref.id, bucket)
         tables.uploads[upload.ref.id] = committed
         return committed
 

@@ -11,17 +11,20 @@ from service.model.event import EventType
 from service.model.ids import BucketId, TenantId, VersionId, new_id
 from service.model.preconditions import Preconditions
 from service.model.search import Found, Position, Sort, Wanted
-from service.model.version import DeleteMarker, Entry, Version
+from service.model.upload import MovedFrom
+from service.model.version import DeleteMarker, Entry, HandedOver, Version
 from service.stores.version_port import FactsChange
 from tests.fakes import search
 from tests.fakes.clock import Clock
 from tests.fakes.deletions import FakeDeletion, kill
+from tests.fakes.handover import FakeHandOver
 from tests.fakes.metadata_changes import FakeMetadataChange
 from tests.fakes.replica import (
     Event,
     Place,
     Replica,
     Tables,
+    current_of,
     current_seq,
     entries_of,
     latest_in,
@@ -191,6 +194,48 @@ class FakeVersionIndex:
     ) -> FakeMetadataChange:
         return FakeMetadataChange(self._clock, self._replica, place, preconditions, change)
 
+    async def hand_over(
+        self,
+        tenant: TenantId,
+        source: MovedFrom,
+        bucket: BucketId,
+        key: str,
+        new_version: VersionId,
+        preconditions: Preconditions,
+        *,
+        deadline_s: float,
+    ) -> HandedOver | None:
+        move = self._handover(tenant, source, bucket, key, new_version, preconditions)
+        return self._replica.commit(move.prepare(), move.landed)
+
+    def prepare_hand_over(
+        self,
+        tenant: TenantId,
+        source: MovedFrom,
+        bucket: BucketId,
+        key: str,
+        new_version: VersionId,
+        preconditions: Preconditions,
+        *,
+        deadline_s: float,
+    ) -> Callable[[], HandedOver | None]:
+        """As `prepare_delete`."""
+        return self._handover(tenant, source, bucket, key, new_version, preconditions).prepare()
+
+    def _handover(
+        self,
+        tenant: TenantId,
+        source: MovedFrom,
+        bucket: BucketId,
+        key: str,
+        new_version: VersionId,
+        preconditions: Preconditions,
+    ) -> FakeHandOver:
+        place = (tenant, bucket, key)
+        return FakeHandOver(
+            self._clock, self._replica, source, place, new_version, preconditions, self.put
+        )
+
     def _deletion(
         self, place: Place, preconditions: Preconditions, version: VersionId | None = None
     ) -> FakeDeletion:
@@ -222,6 +267,16 @@ class FakeVersionIndex:
         for name in old:
             del tombstones[name]
         return len(old)
+
+    def put(self, tables: Tables, version: Version, event: str, bucket: Bucket) -> Version:
+        """Make a version what its key names, and end what was there; part of a transaction."""
+        placed = replace(version, own_subject=bucket.has_kept)
+        current = current_of(tables, (version.tenant, version.bucket_id, version.key))
+        if isinstance(current, Version | DeleteMarker):
+            changed_seq = self.end(tables, current, bucket, version.seq)
+            placed = replace(placed, changed_seq=changed_seq)
+        self.add(tables, placed, event)
+        return placed
 
     def add(self, tables: Tables, version: Version, event: str) -> None:
         """Make a version the latest; part of a commit."""

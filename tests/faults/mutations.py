@@ -72,14 +72,14 @@ MUTATIONS = (
     ),
     Mutation(
         "intent before bytes (multipart)",
-        "service/usecases/store_body.py",
+        "service/usecases/open_multipart.py",
         (
-            ("                    await ledger.switch_key(ref, key)\n", ""),
+            ("                await ledger.switch_key(ref, key)\n", ""),
             (
-                "            await ledger.save_multipart(ref, key, multipart)\n",
-                "            if key != self._upload.intent.blob_key:\n"
-                "                await ledger.switch_key(ref, key)\n"
-                "            await ledger.save_multipart(ref, key, multipart)\n",
+                "        await ledger.save_multipart(ref, key, multipart)\n",
+                "        if key != upload.intent.blob_key:\n"
+                "            await ledger.switch_key(ref, key)\n"
+                "        await ledger.save_multipart(ref, key, multipart)\n",
             ),
         ),
     ),
@@ -88,10 +88,7 @@ MUTATIONS = (
         "service/usecases/commit_upload.py",
         (
             (
-                "isinstance(error, OutcomeUnknown) and await is_whole(\n"
-                "                    self._runtime, stored.blob_key, stored.size_bytes, "
-                "stored.crc64nvme\n"
-                "                ):\n",
+                "isinstance(error, OutcomeUnknown) and await self._is_whole():\n",
                 "False:\n",
             ),
         ),
@@ -101,10 +98,7 @@ MUTATIONS = (
         "service/usecases/commit_upload.py",
         (
             (
-                "isinstance(error, OutcomeUnknown) and await is_whole(\n"
-                "                    self._runtime, stored.blob_key, stored.size_bytes, "
-                "stored.crc64nvme\n"
-                "                ):\n",
+                "isinstance(error, OutcomeUnknown) and await self._is_whole():\n",
                 "isinstance(error, OutcomeUnknown):\n",
             ),
         ),

@@ -28,8 +28,24 @@ if TYPE_CHECKING:
     from tests.faults.world import World
 
 EFFECTS = {
-    "blobs": {"put", "create_multipart", "upload_part", "complete", "abort", "delete"},
-    "versions": {"change_facts", "delete", "delete_version", "forget_dead", "forget_tombstones"},
+    "blobs": {
+        "put",
+        "copy",
+        "create_multipart",
+        "upload_part",
+        "copy_part",
+        "complete",
+        "abort",
+        "delete",
+    },
+    "versions": {
+        "change_facts",
+        "delete",
+        "delete_version",
+        "hand_over",
+        "forget_dead",
+        "forget_tombstones",
+    },
     "uploads": {
         "admit",
         "renew",
@@ -80,6 +96,7 @@ TRANSACTIONS = {
     "versions.change_facts",
     "versions.delete",
     "versions.delete_version",
+    "versions.hand_over",
 }
 _METRICS = Metrics()
 _CURRENT: contextvars.ContextVar[Process] = contextvars.ContextVar("process")

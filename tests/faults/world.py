@@ -45,6 +45,7 @@ SETTINGS = Settings.model_construct(
         part_bytes=PART_BYTES,
         large_part_bytes=3 * PART_BYTES,
         parts_in_flight=3,
+        copy_part_bytes=PART_BYTES,
     ),
     sweep=Sweep(grace_s=GRACE_S),
     limits=Limits.model_construct(

@@ -37,7 +37,13 @@ async def metadata() -> FakeMetadata:
 async def runtime(blobs: FakeBlobStore, metadata: FakeMetadata) -> AsyncIterator[Runtime]:
     settings = Settings(
         http=Http(max_download_s=1),
-        uploads=Uploads(lease_s=30, part_bytes=5 * MIB, large_part_bytes=5 * MIB, tombstone_s=100),
+        uploads=Uploads(
+            lease_s=30,
+            part_bytes=5 * MIB,
+            large_part_bytes=5 * MIB,
+            copy_part_bytes=5 * MIB,
+            tombstone_s=100,
+        ),
         sweep=Sweep(grace_s=1000),
         limits=Limits(byte_budget_bytes=32 * MIB, max_object_bytes=64 * MIB),
     )

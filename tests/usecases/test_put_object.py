@@ -394,7 +394,7 @@ async def test_lost_answer_of_create_multipart_goes_on_under_a_fresh_key(
     create = blobs.create_multipart
     lost: list[BlobKey] = []
 
-    async def lossy(key: BlobKey) -> MultipartId:
+    async def lossy(key: BlobKey, *, of_copies: bool) -> MultipartId:
         made = await create(key)
         if not lost:
             lost.append(key)
@@ -422,7 +422,7 @@ async def test_store_that_answers_no_create_is_given_up_after_one_timeout(
     s3 = runtime.settings.s3.model_copy(update={"request_timeout_s": timeout_s})
     settings = runtime.settings.model_copy(update={"s3": s3})
 
-    async def silent(key: BlobKey) -> MultipartId:
+    async def silent(key: BlobKey, *, of_copies: bool) -> MultipartId:
         asked.append(key)
         await asyncio.sleep(timeout_s)
         raise OutcomeUnknown
@@ -476,10 +476,10 @@ async def test_store_that_has_no_time_now_is_asked_again(
     """`SlowDown` for one small request must not cost the client its whole upload."""
     real, refusals = getattr(blobs, operation), [StoreUnavailable, StoreUnavailable]
 
-    async def busy(*args: object) -> object:
+    async def busy(*args: object, **options: object) -> object:
         if refusals:
             raise refusals.pop()
-        return await real(*args)
+        return await real(*args, **options)
 
     monkeypatch.setattr(blobs, operation, busy)
     data = some_bytes(12 * MIB)
@@ -501,7 +501,7 @@ async def test_store_that_never_has_time_is_asked_three_times(
 ) -> None:
     asked: list[str] = []
 
-    async def busy(*_: object) -> None:
+    async def busy(*_: object, **__: object) -> None:
         asked.append(operation)
         raise StoreUnavailable
 

@@ -3,7 +3,8 @@
 Inside, under one snapshot and in this order: the upload is still ours and `completing`; what the
 key names now; the bucket is there and active; nothing newer than `base_seq`; the preconditions
 hold. Then the upload's compare-and-set to `committed`, which takes the time and the new `seq` from
-the database's clock, ends the old entry of the key, inserts the version and appends the event.
+the database's clock, ends the old entry of the key, inserts the version and appends the event
+(placing.py). The commit of a move deletes its source besides.
 
 A blob that one PutObject stored whole has nothing to be completed. Its owner commits it from
 `open`, with the completion in the same compare-and-set, and spares the server the step to
@@ -24,17 +25,15 @@ from pymongo import ReturnDocument
 
 from service.errors import BucketDeleting, BucketNotFound, Conflict, Fenced
 from service.model.bucket import BucketState
-from service.model.event import Event, EventType
-from service.model.ids import EventId, new_id
-from service.model.upload import Staged, Upload, UploadRef, UploadState
-from service.model.version import Version
+from service.model.preconditions import EntityTag, EntityTags, Preconditions
+from service.model.upload import Intent, Staged, Upload, UploadRef, UploadState
 from service.stores.mongo.clock import NOW, literal
-from service.stores.mongo.deletions import DIE, STEP_BACK, keeps_versions
-from service.stores.mongo.documents import MARKER, OBJECT, last_seq_out, version_in, version_out
+from service.stores.mongo.deletions import Deletion
+from service.stores.mongo.documents import OBJECT, last_seq_out, version_out
 from service.stores.mongo.driver import Database, Document, Session
 from service.stores.mongo.errors import Guard
-from service.stores.mongo.events import event_in
 from service.stores.mongo.latest_reads import latest_of
+from service.stores.mongo.placing import place
 from service.stores.mongo.upload_documents import completion_in, upload_out
 
 PARTS = "completion.parts"
@@ -67,8 +66,10 @@ class Commit:
         bucket = await self._bucket(upload, session)
         self._check(upload, current)
         committed = upload_out(await self._step(upload, current, session))
-        ended = current is not None and await self._replace(current, bucket, session)
-        await self._add(committed, bucket, session, ended=current if ended else None)
+        made = committed.version()
+        placed = await place(self.database, made, self.ref.id, current, bucket, session)
+        if upload.intent.moved_from is not None:
+            await self._remove_source(upload.intent, placed.seq, session)
         return committed
 
     async def landed(self) -> Upload | None:
@@ -144,48 +145,16 @@ class Commit:
             raise Fenced("the upload is not ours to commit")
         return stored
 
-    async def _replace(self, current: Document, bucket: Document, session: Session) -> bool:
-        """What the key named until now dies, or steps back where versions are kept.
-
-        Returns whether that needs an event of its own: the new version's has another subject.
-        """
-        versions, that_one = self.database["versions"], {"_id": current["_id"], "latest": True}
-        if current["kind"] == MARKER or (current["kind"] == OBJECT and keeps_versions(bucket)):
-            await versions.update_one(that_one, STEP_BACK, session=session)
-        elif current["kind"] != OBJECT:
-            await versions.delete_one(that_one, session=session)
-        else:
-            await versions.update_one(that_one, DIE, session=session)
-            return bool(bucket.get("has_kept"))
-        return False
-
-    async def _add(
-        self, upload: Upload, bucket: Document, session: Session, *, ended: Document | None
-    ) -> None:
-        """ended: a version whose end is told after the new one, so that the journal, wherever it is
-        cut, never lacks both."""
-        version = replace(upload.version(), own_subject=bucket.get("has_kept", False))
-        if ended is not None:
-            version = replace(version, changed_seq=version.seq + 1)
-        await self.database["versions"].insert_one(version_in(version), session=session)
-        created = EventType.OBJECT_CREATED
-        await self._announce(upload.ref.id, created, version.seq, version, version, session)
-        if ended is not None:
-            gone, seq = version_out(ended), version.changed_seq
-            await self._announce(new_id(), EventType.OBJECT_DELETED, seq, gone, version, session)
-
-    async def _announce(
-        self,
-        event_id: str,
-        kind: EventType,
-        seq: int,
-        of: Version,
-        made: Version,
-        session: Session,
-    ) -> None:
-        """made: the version that this commit makes, and when."""
-        event = Event(EventId(event_id), kind, seq, made.created_at, of)
-        await self.database["events"].insert_one(event_in(event), session=session)
+    async def _remove_source(self, intent: Intent, seq: int, session: Session) -> None:
+        """The other half of a move, in the same transaction. Raises PreconditionFailed where the
+        source is not the version any more that was copied."""
+        source = intent.moved_from
+        assert source is not None
+        it = Preconditions(if_match=EntityTags((EntityTag(source.version),)))
+        deletion = Deletion(
+            self.database, intent.tenant, source.bucket_id, source.key, it, after_seq=seq
+        )
+        await deletion.run(session)
 
 
 @dataclass(frozen=True, slots=True)

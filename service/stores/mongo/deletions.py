@@ -58,6 +58,8 @@ def keeps_versions(bucket: Document) -> bool:
 class Deletion:
     """The deletion of a name, or of one `version` for good: `run` is the body of the transaction.
 
+    hands_over: the name's version goes on elsewhere with its blob, so it leaves no dead one; not
+    for a bucket that keeps versions. after_seq: its events get a greater `seq` than that.
     change_id, marker_id: new and unique; what the events are found by when an answer was lost.
     """
 
@@ -67,6 +69,8 @@ class Deletion:
     key: str
     preconditions: Preconditions
     version: VersionId | None = None
+    hands_over: bool = False
+    after_seq: int = 0
     change_id: str = field(default_factory=new_id)
     marker_id: str = field(default_factory=new_id)
 
@@ -96,13 +100,13 @@ class Deletion:
 
     async def _end(self, current: Version, *, keeps_others: bool, session: Session) -> None:
         others = keeps_others and await self._youngest_but(current.id, session)
-        now = await self._kill(current.id, session)
+        now = await (self._let_go if self.hands_over else self._kill)(current.id, session)
         if others:
             # First in the journal: where that got only the one of the two, the name is gone.
             marker = await self._hide(current.last_seq, session, then=1)
             seq = marker.changed_seq
         else:
-            seq = _next(current.last_seq, now)
+            seq = self._next(current.last_seq, now)
             await self._leave_tombstone(seq, now, session)
         await self._announce(self._deleted(current, seq, now), session)
 
@@ -117,7 +121,7 @@ class Deletion:
         is_current = current is not None and current["_id"] == version
         heir = await self._youngest_but(version, session) if is_current else None
         now = await self._kill(version, session)
-        seq = _next(last_seq_out(current) if current else entry.seq, now)
+        seq = self._next(last_seq_out(current) if current else entry.seq, now)
         if heir is not None:
             change: Document = {"$set": {"latest": True, "changed_seq": seq}}
             await self._update({"_id": heir, "live": True}, change, session)
@@ -174,6 +178,11 @@ class Deletion:
         now: datetime = dead["dead_since"]
         return now
 
+    async def _let_go(self, version: VersionId, session: Session) -> datetime:
+        gone = {"_id": version, "live": True}
+        await self.database["versions"].delete_one(gone, session=session)
+        return await enter_bucket(self.database, self.tenant, self.bucket_id, session)
+
     async def _leave_tombstone(self, seq: int, now: datetime, session: Session) -> None:
         tombstone = {
             "_id": self.change_id,
@@ -187,7 +196,7 @@ class Deletion:
     async def _hide(self, last_seq: int, session: Session, *, then: int = 0) -> DeleteMarker:
         """then: how many more changes of the key the transaction makes."""
         now = await enter_bucket(self.database, self.tenant, self.bucket_id, session)
-        seq = _next(last_seq, now)
+        seq = self._next(last_seq, now)
         marker = DeleteMarker(
             VersionId(self.marker_id),
             self.tenant,
@@ -201,6 +210,9 @@ class Deletion:
         event = Event(EventId(marker.id), EventType.MARKER_CREATED, marker.seq, now, marker)
         await self._announce(event, session)
         return marker
+
+    def _next(self, last_seq: int, now: datetime) -> int:
+        return next_seq(max(last_seq, self.after_seq), now)
 
     def _deleted(self, entry: Entry, seq: int, now: datetime) -> Event:
         return Event(EventId(self.change_id), EventType.OBJECT_DELETED, seq, now, entry)
@@ -230,5 +242,5 @@ async def enter_bucket(
     return now
 
 
-def _next(last_seq: int, now: datetime) -> int:
+def next_seq(last_seq: int, now: datetime) -> int:
     return max(last_seq + 1, round(now.timestamp() * 1000))

@@ -9,6 +9,7 @@ from service.model.upload import (
     Completion,
     Idempotency,
     Intent,
+    MovedFrom,
     Part,
     Upload,
     UploadRef,
@@ -74,6 +75,8 @@ def intent_in(intent: Intent) -> Document:
         "preconditions": preconditions_in(intent.preconditions),
         "declared_size_bytes": intent.declared_size_bytes,
     }
+    if intent.moved_from is not None:
+        document["moved_from"] = asdict(intent.moved_from)
     if intent.idempotency is not None:
         document["idempotency"] = {**asdict(intent.idempotency), "held": True}
     if intent.staged:
@@ -82,7 +85,7 @@ def intent_in(intent: Intent) -> Document:
 
 
 def intent_out(document: Document) -> Intent:
-    named = document.get("idempotency")
+    named, moved_from = document.get("idempotency"), document.get("moved_from")
     return Intent(
         id=document["_id"],
         version_id=document["version_id"],
@@ -96,6 +99,7 @@ def intent_out(document: Document) -> Intent:
         idempotency=named
         and Idempotency(**{name: value for name, value in named.items() if name != "held"}),
         staged=document.get("staged", False),
+        moved_from=moved_from and MovedFrom(**moved_from),
     )
 
 

@@ -17,7 +17,8 @@ from pymongo import ASCENDING, DESCENDING
 from service.model.ids import BucketId, TenantId, VersionId
 from service.model.preconditions import Preconditions
 from service.model.search import Found, Position, Sort, Wanted
-from service.model.version import Entry, Version
+from service.model.upload import MovedFrom
+from service.model.version import Entry, HandedOver, Version
 from service.protocol.prefixes import successor
 from service.stores.mongo.clock import read_past
 from service.stores.mongo.deletions import Deletion
@@ -30,6 +31,7 @@ from service.stores.mongo.documents import (
 )
 from service.stores.mongo.driver import Database, Document
 from service.stores.mongo.errors import Guard
+from service.stores.mongo.handover import HandOver
 from service.stores.mongo.latest_reads import LatestReads, latest_of
 from service.stores.mongo.metadata_changes import MetadataChange
 from service.stores.mongo.search import MongoReader
@@ -156,6 +158,25 @@ class MongoVersionIndex:
     ) -> Entry | None:
         deletion = Deletion(self._database, tenant, bucket, key, preconditions, version)
         return await self._run(deletion, deadline_s)
+
+    async def hand_over(
+        self,
+        tenant: TenantId,
+        source: MovedFrom,
+        bucket: BucketId,
+        key: str,
+        new_version: VersionId,
+        preconditions: Preconditions,
+        *,
+        deadline_s: float,
+    ) -> HandedOver | None:
+        move = HandOver(self._database, tenant, source, bucket, key, new_version, preconditions)
+
+        async def landed() -> HandedOver | None:
+            with self._guard.reading():
+                return await move.landed()
+
+        return await self._transactions.run(move.run, landed, deadline_s=deadline_s)
 
     async def _run(self, deletion: Deletion, deadline_s: float) -> Entry | None:
         async def landed() -> Entry | None:

@@ -104,10 +104,15 @@ class S3BlobStore:
                 **self._at(key), Body=body or b"", ContentType=_BLOB_TYPE, **checksum.params
             )
 
-    async def create_multipart(self, key: BlobKey) -> MultipartId:
+    async def copy(self, source: BlobKey, key: BlobKey, size_bytes: int) -> None:
+        async with s3_call(self._time_for_bytes(size_bytes), write=True):
+            await self._clients.writes.copy_object(**self._at(key), CopySource=self._at(source))
+
+    async def create_multipart(self, key: BlobKey, *, of_copies: bool = False) -> MultipartId:
+        declared = {} if of_copies else MULTIPART[self.part_checksum]
         async with s3_call(self._timeout_s, write=True):
             answer = await self._clients.once.create_multipart_upload(
-                **self._at(key), ContentType=_BLOB_TYPE, **MULTIPART[self.part_checksum]
+                **self._at(key), ContentType=_BLOB_TYPE, **declared
             )
         return MultipartId(answer["UploadId"])
 
@@ -131,6 +136,25 @@ class S3BlobStore:
                 **checksum.params,
             )
         return Part(number, len(body), answer["ETag"], checksum.kept)
+
+    async def copy_part(
+        self,
+        source: BlobKey,
+        start: int,
+        end: int,
+        key: BlobKey,
+        multipart_id: MultipartId,
+        number: int,
+    ) -> Part:
+        async with s3_call(self._time_for_bytes(end - start), write=True):
+            answer = await self._clients.writes.upload_part_copy(
+                **self._at(key),
+                UploadId=multipart_id,
+                PartNumber=number,
+                CopySource=self._at(source),
+                CopySourceRange=f"bytes={start}-{end - 1}",
+            )
+        return Part(number, end - start, answer["CopyPartResult"]["ETag"])
 
     async def complete(
         self, key: BlobKey, multipart_id: MultipartId, parts: Sequence[Part], crc64nvme: bytes
@@ -266,4 +290,7 @@ class S3BlobStore:
         return {"Bucket": self._bucket, "Key": key}
 
     def _time_for(self, body: PartBody) -> float:
-        return self._timeout_s + len(body) / FLOOR_BYTES_S
+        return self._time_for_bytes(len(body))
+
+    def _time_for_bytes(self, size_bytes: int) -> float:
+        return self._timeout_s + size_bytes / FLOOR_BYTES_S
