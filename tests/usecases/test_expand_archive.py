@@ -98,11 +98,11 @@ async def test_store_that_fails_at_the_last_entry_undoes_the_first(
     blobs: FakeBlobStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async def fail(*_: object) -> None:
+    async def fail(*_: object, **__: object) -> None:
         raise StoreUnavailable
 
     monkeypatch.setattr(blobs, "create_multipart", fail)
-    monkeypatch.setattr("service.usecases.store_body._CREATE_PAUSES_S", ())
+    monkeypatch.setattr("service.usecases.open_multipart._CREATE_PAUSES_S", ())
     with pytest.raises(StoreUnavailable):
         await expand(runtime, chunked(tarred(FILES)))
     await runtime.tasks.drain(5)

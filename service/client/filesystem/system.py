@@ -20,8 +20,6 @@ from service.client.filesystem.opening import OpeningFileSystem
 from service.client.filesystem.read_ahead import GrowingReadAhead
 from service.client.filesystem.session import Session
 from service.client.filesystem.transfers import object_name
-from service.client.upload import PutOptions
-from service.errors import NotFound
 
 DEFAULT_PATIENCE_S = 120.0
 LISTINGS_EXPIRY_S = 10.0
@@ -140,23 +138,18 @@ class MediagateFileSystem(OpeningFileSystem):
             await self._in_chunks(map(self._object, paths), batch_size)
         objects = [one for one in paths if Name.of(one).key]
         for bucket, names in groupby(sorted(map(Name.of, objects)), lambda name: name.bucket):
-            await self._delete(bucket, [name.key for name in names], batch_size)
+            await self._delete(bucket, [name.key for name in names])
         if maxdepth is None:
             for bucket in set(paths) - set(objects) - {""}:
                 await self._rmdir(bucket)
 
-    async def _delete(self, bucket: str, keys: list[str], batch_size: int | None) -> None:
+    async def _delete(self, bucket: str, keys: list[str]) -> None:
         client = await self._session.client()
         failed = None
-        try:
-            with as_os_errors(bucket):
-                async for removal in client.delete_many(bucket, keys):
-                    failed = failed or (removal if removal.status == "failed" else None)
-                    self.invalidate_cache(f"{bucket}/{removal.key}")
-        except FileNotFoundError as error:
-            if not _is_older(error):
-                raise
-            await self._in_chunks((self._rm_file(f"{bucket}/{key}") for key in keys), batch_size)
+        with as_os_errors(bucket):
+            async for removal in client.delete_many(bucket, keys):
+                failed = failed or (removal if removal.status == "failed" else None)
+                self.invalidate_cache(f"{bucket}/{removal.key}")
         if failed:
             raise not_removed(f"{bucket}/{failed.key}", failed.problem or {})
 
@@ -180,23 +173,8 @@ class MediagateFileSystem(OpeningFileSystem):
     async def _copied(self, source: Name, target: Name, *, moves: bool) -> None:
         client = await self._session.client()
         call = client.move if moves else client.copy
-        try:
-            with as_os_errors("/".join(source)):
-                await call(*source, target.key, to_bucket=target.bucket)
-        except FileNotFoundError as error:
-            if not _is_older(error):
-                raise
-            await self._copied_through_here(source, target)
-            if moves:
-                await self._rm_file("/".join(source))
-
-    async def _copied_through_here(self, source: Name, target: Name) -> None:
-        info = await self._object("/".join(source))
-        facts = {name: info[name] for name in ("content_type", "user_metadata", "tags")}
-        client = await self._session.client()
         with as_os_errors("/".join(source)):
-            async with client.get(*source, version=info["version"]) as download:
-                await client.put(*target, download, PutOptions(**facts))
+            await call(*source, target.key, to_bucket=target.bucket)
 
     async def _mv_file(self, path1: str, path2: str) -> None:
         await self._cp_file(path1, path2, moves=True)
@@ -211,14 +189,13 @@ class MediagateFileSystem(OpeningFileSystem):
         maxdepth: int | None = None,
         **kwargs: Any,
     ) -> None:
-        """Object by object, so that nothing goes that was not moved."""
+        """Object by object, so that nothing goes that was not moved.
+
+        A folder is named too, and may be gone by its turn, with the last object that was in it.
+        """
         if path1 != path2:
-            how = {"recursive": recursive, "maxdepth": maxdepth, "on_error": "raise"}
+            on_error = "ignore" if recursive else "raise"
+            how = {"recursive": recursive, "maxdepth": maxdepth, "on_error": on_error}
             await self._copy(path1, path2, moves=True, **how)
 
     mv = sync_wrapper(_mv)
-
-
-def _is_older(error: OSError) -> bool:
-    """The service has no such route: it is of an earlier release."""
-    return type(error.__cause__) is NotFound
