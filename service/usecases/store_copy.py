@@ -98,7 +98,7 @@ async def _copy_parts(
 def slices(size_bytes: int, part_bytes: int) -> Iterator[Slice]:
     """Parts of that size, or of as many MiB as let 10,000 of them hold everything."""
     least = -(-size_bytes // MAX_PARTS)
-    step = max(part_bytes, -(-least // MIB) * MIB)
+    step = part_bytes if part_bytes >= least else -(-least // MIB) * MIB
     starts = range(0, size_bytes, step)
     return (
         (number, start, min(start + step, size_bytes)) for number, start in enumerate(starts, 1)

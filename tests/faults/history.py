@@ -20,6 +20,7 @@ class Outcome(StrEnum):
 class Kind(StrEnum):
     PUT = "put"
     DELETE = "delete"
+    MOVE = "move"
     DELETE_BUCKET = "delete bucket"
 
 

@@ -66,6 +66,34 @@ def acknowledged_is_kept(world: World) -> Problems:
             yield f"told wrong: {delete} deleted"
 
 
+def moves_are_whole(world: World) -> Problems:
+    """I1: what a move made and what it ended is one change, told like a PUT."""
+    for move in world.history.of(Kind.MOVE):
+        made = [event for event in _events(world) if _maker_or_none(world, event) is move]
+        ended = [event for event in _events(world) if _deleter(world, event) is move]
+        if len(made) != len(ended) or len(made) > 1:
+            yield f"I1: {move} made {len(made)} versions and ended {len(ended)}"
+        if move.outcome is Outcome.REFUSED and made:
+            yield f"told wrong: {move} became visible"
+        if move.outcome is Outcome.ACKNOWLEDGED and not made:
+            yield f"I1: {move} is lost"
+    for event, entries in _lives(world):
+        deleter = _deleter(world, event)
+        if deleter is None or deleter.kind is not Kind.MOVE or not entries:
+            continue
+        by_version = world.history.by_version
+        made = [e.version for e in _events(world) if _maker_or_none(world, e) is deleter]
+        if [by_version[each].content for each in made] != [by_version[entries[-1]].content]:
+            yield f"I3: {deleter} ended another version than it moved"
+
+
+def one_blob_has_one_name(world: World) -> Problems:
+    """A blob belongs to one version, be it dead."""
+    keys = [version.blob_key for version in world.metadata.replica.local.versions.values()]
+    if len(set(keys)) != len(keys):
+        yield "I4: two versions have the same blob"
+
+
 def events_are_ordered(world: World) -> Problems:
     """I9: one event document per change, in the order of `seq` for every key."""
     events = _events(world)
@@ -94,7 +122,8 @@ def changes_make_sense(world: World) -> Problems:
         elif event.type == "object.deleted" and event.version != meant:
             yield f"I3: {maker} deleted what the name was not"
         before = versions.get(meant) if meant else None
-        if maker is None:
+        of_source = maker and maker.kind is Kind.MOVE and event.type != "object.created"
+        if maker is None or of_source:
             continue
         try:
             maker.preconditions.check_write(before)
@@ -164,6 +193,8 @@ def deletions_end(world: World) -> Problems:
 
 CHECKS: tuple[Callable[[World], Problems], ...] = (
     acknowledged_is_kept,
+    moves_are_whole,
+    one_blob_has_one_name,
     events_are_ordered,
     changes_make_sense,
     later_beats_earlier,

@@ -207,7 +207,7 @@ MUTATIONS = (
                 "if isinstance(current, DeleteMarker):",
             ),
         ),
-        "stores/mongo/commit.py, _replace()",
+        "stores/mongo/placing.py, _end()",
     ),
     Mutation(
         "changes of one key conflict",
@@ -230,6 +230,74 @@ MUTATIONS = (
             ),
         ),
         "stores/mongo/deletions.py, _remove()",
+    ),
+    Mutation(
+        "HEAD after an ambiguous CopyObject: taken for a yes",
+        "service/usecases/store_copy.py",
+        (
+            (
+                "    if not await is_whole(",
+                "    if lost is None and not await is_whole(",
+            ),
+        ),
+    ),
+    Mutation(
+        "intent before bytes (one CopyObject)",
+        "service/usecases/store_copy.py",
+        (
+            (
+                "        await _copy_whole(runtime, original, upload.intent.blob_key, lease)\n"
+                "        return _stored(original, upload.intent.blob_key)\n",
+                "        key = new_blob_key(upload.intent.tenant)\n"
+                "        await _copy_whole(runtime, original, key, lease)\n"
+                "        await runtime.metadata.uploads.switch_key(upload.ref, key)\n"
+                "        return _stored(original, key)\n",
+            ),
+            (
+                "from service.settings import MAX_PARTS, MIB\n",
+                "from service.settings import MAX_PARTS, MIB\n"
+                "from service.stores.blob_layout import new_blob_key\n",
+            ),
+        ),
+    ),
+    Mutation(
+        "a moved version leaves no dead one",
+        DELETIONS,
+        (
+            (
+                "            del tables.versions[entry.id]\n",
+                "            kill(tables, entry, self.clock.now)\n",
+            ),
+        ),
+        "stores/mongo/deletions.py, _let_go()",
+    ),
+    Mutation(
+        "a move and a change of its source conflict",
+        "tests/fakes/handover.py",
+        (("            remove()\n", "            deletion.prepare()()\n"),),
+        "stores/mongo/handover.py, one snapshot",
+    ),
+    Mutation(
+        "a move and a change of its destination conflict",
+        "tests/fakes/handover.py",
+        (
+            (
+                "if now_there != before or tables.buckets.get(bucket.id) != bucket:",
+                "if tables.buckets.get(bucket.id) != bucket:",
+            ),
+        ),
+        "stores/mongo/handover.py, one snapshot",
+    ),
+    Mutation(
+        "a move ends the version that it copied, and no other",
+        LEDGER,
+        (
+            (
+                "it = Preconditions(if_match=EntityTags((EntityTag(source.version),)))",
+                "it = Preconditions()",
+            ),
+        ),
+        "stores/mongo/commit.py, _remove_source()",
     ),
 )
 

@@ -95,6 +95,53 @@ async def _delete_latest(world: World, fault: Fault | None) -> Process:
     return await world.delete(KEY, version=version.id, fault=fault)
 
 
+# -- copies and moves -------------------------------------------------------------------------
+
+OTHER = "other"
+"""A key that no rival changes."""
+
+
+def _source(key: str, size_bytes: int = PART_BYTES, *, over: bool = False) -> Scene:
+    """over: the other key names something too."""
+
+    async def scene(world: World) -> None:
+        await world.put(key, size_bytes)
+        if over:
+            await world.put(KEY if key == OTHER else OTHER)
+
+    return scene
+
+
+async def _kept_source(world: World) -> None:
+    await world.keep_versions()
+    await world.put(KEY)
+
+
+async def _kept_large_source(world: World) -> None:
+    await world.keep_versions()
+    await world.put(KEY, 2 * PART_BYTES)
+
+
+async def _copy(world: World, fault: Fault | None) -> Process:
+    return await world.copy(OTHER, KEY, world.history.operations[0].content, fault=fault)
+
+
+async def _restore(world: World, fault: Fault | None) -> Process:
+    old = world.history.operations[0]
+    assert old.version is not None
+    return await world.copy(KEY, KEY, old.content, version=old.version.id, fault=fault)
+
+
+async def _move_from(world: World, fault: Fault | None) -> Process:
+    """Rivals change its source."""
+    return await world.move(KEY, OTHER, fault=fault)
+
+
+async def _move_to(world: World, fault: Fault | None) -> Process:
+    """Rivals change its destination."""
+    return await world.move(OTHER, KEY, fault=fault)
+
+
 # -- a request that its client repeats --------------------------------------------------------
 
 
@@ -181,6 +228,23 @@ STORIES = (
     Story("overwrite-keeping", _put(), scene=_kept_there),
     Story("delete-keeping", _delete, scene=_kept_there),
     Story("delete-version", _delete_latest, scene=_kept_there),
+    Story("copy", _copy, scene=_source(OTHER, over=True), heals=frozenset({"blobs.copy"})),
+    Story(
+        "copy-multipart",
+        _copy,
+        scene=_source(OTHER, 2 * PART_BYTES),
+        heals=frozenset({"blobs.create_multipart", "blobs.complete"}),
+    ),
+    Story("restore", _restore, scene=_kept_there, heals=frozenset({"blobs.copy"})),
+    Story("move", _move_from, scene=_source(KEY)),
+    Story("move-over", _move_to, scene=_source(OTHER, over=True)),
+    Story("move-keeping", _move_from, scene=_kept_source, heals=frozenset({"blobs.copy"})),
+    Story(
+        "move-keeping-multipart",
+        _move_from,
+        scene=_kept_large_source,
+        heals=frozenset({"blobs.create_multipart", "blobs.complete"}),
+    ),
     Story("delete-bucket", _delete_bucket),
     Story("sweep", _sweep, scene=_debris, asked=False),
 )

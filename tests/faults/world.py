@@ -7,6 +7,7 @@ import contextvars
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -15,11 +16,13 @@ from service.errors import MediagateError, OutcomeUnknown
 from service.model.bucket import BucketSettings
 from service.model.ids import DEFAULT_TENANT, VersionId
 from service.model.preconditions import Preconditions
-from service.model.upload import Idempotency, Intent, Upload, UploadRef
+from service.model.upload import Idempotency, Intent, MovedFrom, Upload, UploadRef
 from service.settings import Http, Limits, Settings, Sweep, Uploads
 from service.usecases import leases
+from service.usecases.copy_object import CopyRequest, Source, copy_object
 from service.usecases.delete_bucket import delete_bucket
 from service.usecases.delete_object import delete_object
+from service.usecases.move_object import move_object
 from service.usecases.put_object import PutRequest, put_object
 from service.usecases.sweep import sweep
 from tests.fakes.blob_store import FakeBlobStore
@@ -200,6 +203,36 @@ class World:
 
         return await self._asked(process, Kind.DELETE, key, b"", preconditions, work)
 
+    async def copy(
+        self,
+        source: str,
+        key: str,
+        content: bytes,
+        *,
+        version: VersionId | None = None,
+        fault: Fault | None = None,
+    ) -> Process:
+        """content: of the source, whose key no rival changes, or of that version."""
+        process = Process(self, fault)
+        wanted = Source(BUCKET, source, version)
+        request = CopyRequest(DEFAULT_TENANT, wanted, BUCKET, key)
+
+        async def work(operation: Operation) -> None:
+            result = await copy_object(process.runtime, request)
+            operation.version, operation.created = result.version, result.created
+
+        return await self._asked(process, Kind.PUT, key, content, NONE, work)
+
+    async def move(self, source: str, key: str, *, fault: Fault | None = None) -> Process:
+        process = Process(self, fault)
+        request = CopyRequest(DEFAULT_TENANT, Source(BUCKET, source), BUCKET, key)
+
+        async def work(operation: Operation) -> None:
+            result = await move_object(process.runtime, request)
+            operation.version, operation.created = result.version, result.created
+
+        return await self._asked(process, Kind.MOVE, key, b"", NONE, work)
+
     async def delete_bucket(self, *, fault: Fault | None = None) -> Process:
         process = Process(self, fault)
 
@@ -264,10 +297,8 @@ class World:
         refs = [each.ref if isinstance(each, Upload) else each for each in call.args]
         ref = next((each for each in refs if isinstance(each, UploadRef)), None)
         entry = self.metadata.replica.writable().uploads.get(ref.id) if ref else None
-        for intent in call.args:
-            if isinstance(intent, Intent) and call.process.operation is not None:
-                self.history.by_upload[intent.id] = call.process.operation
-                self.history.by_version[intent.version_id] = call.process.operation
+        if call.process.operation is not None:
+            self._note_maker(call, call.process.operation)
         try:
             yield
             if ref is not None:
@@ -276,13 +307,32 @@ class World:
                     f"fencing: {call.effect} was done for an owner that had been taken over",
                 )
         finally:
-            self._see(call)
+            # A move that is a copy may be committed, and its source deleted, by a sweeper.
+            self._see(self.history.by_upload.get(ref.id) if ref else call.process.operation)
 
-    def _see(self, call: Call) -> None:
+    def _note_maker(self, call: Call, operation: Operation) -> None:
+        """Whose version a call is going to make, and of which bytes."""
+        history = self.history
+        for intent in call.args:
+            if isinstance(intent, Intent):
+                made = operation
+                if intent.moved_from is not None:
+                    made = replace(operation, content=self._content(intent.moved_from))
+                history.by_upload[intent.id] = operation
+                history.by_version[intent.version_id] = made
+        if call.effect == "versions.hand_over":
+            _, source, _, _, new_version, _ = call.args
+            history.by_upload[new_version] = operation
+            history.by_version[new_version] = replace(operation, content=self._content(source))
+
+    def _content(self, source: MovedFrom) -> bytes:
+        return self.history.by_version[source.version].content
+
+    def _see(self, operation: Operation | None) -> None:
         replica = self.metadata.replica
         for event in replica.local.events:
-            if event.type != "object.created" and call.process.operation is not None:
-                self.history.by_event.setdefault(event.id, call.process.operation)
+            if event.type != "object.created" and operation is not None:
+                self.history.by_event.setdefault(event.id, operation)
         self._see_versions(replica.local)
         if replica.majority is not replica.local:
             self._see_versions(replica.majority)
