@@ -65,6 +65,3 @@ async def test_the_first_minute_works_as_it_is_written(service, checkout):
         synced = [key for key in left if key.startswith("handbook/")]
         assert [key for key in left if key not in synced] == ["docs.tar", "docs/LICENSE"]
         assert len(synced) == sum(path.is_file() for path in (ROOT / "docs").rglob("*"))
-        for key in left:
-            await mediagate.delete("demo", key)
-        await mediagate.delete_bucket("demo")
