@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from service.errors import Invalid, InvalidKey, ObjectNotFound
 from service.model.api_key import Scope
@@ -41,6 +41,8 @@ from service.web.uploads import (
 Key = Annotated[str, Field(json_schema_extra={"pattern": KEY_PATTERN})]
 BucketName = Annotated[str, Field(json_schema_extra={"pattern": BUCKET_PATTERN})]
 Version = Annotated[str, Field(min_length=1, max_length=64)]
+_TAG = r'(W/)?"[\x21\x23-\x7e]*"'
+IfMatch = Annotated[str, StringConstraints(pattern=rf"^(\*|{_TAG}( ?, ?{_TAG}){{0,99}})$")]
 
 
 class SourceBody(Body):
@@ -48,7 +50,7 @@ class SourceBody(Body):
 
     key: Key
     version: Version | None = None
-    if_match: str | None = None
+    if_match: IfMatch | None = None
 
 
 class DestinationBody(Body):
@@ -160,10 +162,7 @@ def _key(name: str, field: str) -> str:
 def _condition(if_match: str | None) -> Preconditions:
     if if_match is None:
         return Preconditions()
-    try:
-        return Preconditions(if_match=parse_entity_tags(if_match))
-    except Invalid as error:
-        raise Invalid(error.detail, field="source.if_match") from error
+    return Preconditions(if_match=parse_entity_tags(if_match))
 
 
 def _told(request: web.Request, wanted: CopyRequest, result: PutResult) -> web.Response:

@@ -22,8 +22,9 @@ OF_THE_MOMENT = {
     "too_large",
     "unsupported_media_type",
 }
-REFUSED_BY_NAME = {"delimiter", "Range"}
-"""What is told and good in itself, but refused beside other parameters, or for an archive."""
+REFUSED_BY_NAME = {"atomic", "delimiter", "destination", "Idempotency-Key", "prefix", "Range"}
+"""What is told and good in itself, but refused beside other parameters, or for an archive, or (a
+move's destination) for being the source."""
 TEXT = st.text("abcXYZ019 _-", max_size=8).map(str.strip)
 SIZES_BYTES = {"sha-256": 32, "md5": 16, "crc32c": 4}
 
