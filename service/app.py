@@ -16,7 +16,7 @@ from aiohttp import web
 
 from service.settings import Settings
 from service.stores.breaker import Breakers
-from service.stores.mongo.metadata import open_metadata
+from service.stores.engines import open_metadata
 from service.stores.s3.blob_store import open_blob_store
 from service.stores.wrappers import (
     metered_blobs,

@@ -30,6 +30,7 @@ DRIVERS = {
     "pymongo": "service/stores/mongo/",
     "bson": "service/stores/mongo/",
     "gridfs": "service/stores/mongo/",
+    "aiosqlite": "service/stores/sqlite/",
     "fsspec": "service/client/filesystem/",
 }
 

@@ -84,7 +84,7 @@ def migrate(env_file: EnvFile = None, as_json: JsonDocument = False) -> None:
 
 
 async def _migrate(settings: Settings) -> int:
-    from service.stores.mongo import open_metadata
+    from service.stores.engines import open_metadata
 
     metadata = open_metadata(settings.metadata)
     try:

@@ -23,6 +23,8 @@ MAX_TERMS = 1000
 """Per object: what is past them is not found by. Words come last, those of the key first."""
 MAX_TERM_CHARS = 200
 """Longer ones stand in the index as a digest of theirs."""
+WORD = "w:"
+"""How the terms of words begin; all others are of an object as a whole."""
 _BETWEEN, _DIGEST = "\x1f", "\x1e"
 
 
@@ -46,7 +48,7 @@ def _all_terms(key: str, facts: ObjectFacts) -> Iterator[str]:
         yield metadata_term(field, value).text
     for text in (key, facts.filename or "", *facts.user_metadata.values()):
         for word in words_of(text):
-            yield f"w:{word}"
+            yield f"{WORD}{word}"
 
 
 def type_term(pattern: str) -> Term:
@@ -66,7 +68,7 @@ def metadata_term(name: str, value: str) -> Term:
 def word_terms(query: str) -> list[Term]:
     """What the words of a query ask for; without a letter or a digit, for what nothing has."""
     words = dict.fromkeys(query_words(query))
-    return [Term(f"w:{word}", whole=False) for word in words] or [Term("w:")]
+    return [Term(f"{WORD}{word}", whole=False) for word in words] or [Term(WORD)]
 
 
 def _bounded(term: str) -> str:

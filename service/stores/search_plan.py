@@ -8,18 +8,18 @@ gather      everything that the drive names, filtered, the first `limit` in the 
 walk        from the place on in the order, filtered, until the page is full. Its cost is the page
             divided by the share of entries that fit. For what is common.
 
-A term that an object has as a whole has its entries in the order of keys, so a walk in that order
-may go along the term rather than through all keys. Which way costs less is found out by counts and
-trials that are bounded themselves: the drives are counted up to a tenth of the budget, and a
-tenth is walked in the hope of a full page, before anything is read on a larger scale. No page
-looks at more than `max_examined` entries; where these did not fill it, the search resumes behind
-the last of them. That place is fixed before what lies in front of it is read, so what changes
-meanwhile is neither met twice nor missed if it stays.
+An engine may keep the entries of a term that an object has as a whole in the order of keys, or in
+others too; then a walk in such an order may go along the term rather than through all there is.
+Which way costs less is found out by counts and trials that are bounded themselves: the drives are
+counted up to a tenth of the budget, and a tenth is walked in the hope of a full page, before
+anything is read on a larger scale. No page looks at more than `max_examined` entries; where these
+did not fill it, the search resumes behind the last of them. That place is fixed before what lies in
+front of it is read, so what changes meanwhile is neither met twice nor missed if it stays.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,6 +43,10 @@ class Stretch:
 
 class Reader(Protocol):
     """What an engine does for one search, in one tenant's bucket."""
+
+    @property
+    def term_orders(self) -> Collection[Order]:
+        """The orders in which a walk may go along a term."""
 
     async def count(self, drive: Drive, up_to: int) -> int:
         """How many entries the drive names, counted no further than `up_to`."""
@@ -130,7 +134,7 @@ class _Search:
 
     def _walkable(self, drives: Sequence[Drive]) -> Term | None:
         """A term whose entries lie in the order of the answer."""
-        if self.sort.order is not Order.KEY:
+        if self.sort.order not in self.reader.term_orders:
             return None
         return next((each for each in drives if isinstance(each, Term) and each.whole), None)
 

@@ -15,5 +15,7 @@ from metadata_fixtures import (  # noqa: F401
     mongo_settings,
     mongo_url,
     mongo_world,
+    sqlite_settings,
+    sqlite_world,
     world,
 )

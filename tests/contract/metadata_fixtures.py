@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pymongo
 import pytest
@@ -12,6 +13,7 @@ from metadata_engines import World
 from mongo_servers import EmbeddedMongo, given_url
 
 from service.settings import Metadata
+from service.stores import sqlite
 from service.stores.mongo import open_metadata
 from tests.fakes.metadata import FakeMetadata
 
@@ -59,7 +61,27 @@ async def memory_world() -> World:
     return await World(store, pass_time).open()
 
 
-@pytest.fixture(params=["memory", "mongo"])
+@pytest.fixture
+def sqlite_settings(tmp_path: Path) -> Metadata:
+    """A file of its own for each test."""
+    return Metadata(url=f"sqlite:///{tmp_path}/metadata.sqlite3", timeout_s=5)
+
+
+@pytest.fixture
+async def sqlite_world(sqlite_settings: Metadata) -> AsyncIterator[World]:
+    async def pass_time(seconds: float) -> None:
+        await asyncio.sleep(seconds + 0.005)
+
+    store = sqlite.open_metadata(sqlite_settings)
+    await store.start()
+    yield await World(store, pass_time).open()
+    await store.close()
+
+
+ENGINES = ("memory", "mongo", "sqlite")
+
+
+@pytest.fixture(params=ENGINES)
 def world(request: pytest.FixtureRequest) -> World:
     """Every metadata engine, one after the other."""
     return request.getfixturevalue(f"{request.param}_world")

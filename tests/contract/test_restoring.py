@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from metadata_engines import TENANT, World
+from metadata_fixtures import ENGINES
 from test_outbox import api_key, drained
 
 from service.errors import Conflict, SchemaMismatch
@@ -13,16 +15,23 @@ from service.model.bucket import BucketSettings
 from service.model.event import Event, EventType, Publisher
 from service.model.ids import EventId
 from service.settings import Metadata
+from service.stores import sqlite
 from service.stores.mongo import open_metadata
 from service.stores.ports import MetadataStore
 from tests.fakes.metadata import FakeMetadata
 
 
-@pytest.fixture(params=["memory", "mongo"])
-async def empty(request: pytest.FixtureRequest):
+@pytest.fixture(params=ENGINES)
+async def empty(request: pytest.FixtureRequest, tmp_path: Path):
     """An engine without anything in it."""
     if request.param == "memory":
         yield FakeMetadata()
+        return
+    if request.param == "sqlite":
+        file = sqlite.open_metadata(Metadata(url=f"sqlite:///{tmp_path}/empty.sqlite3"))
+        await file.start()
+        yield file
+        await file.close()
         return
     chosen: Metadata = request.getfixturevalue("mongo_settings")
     store = open_metadata(chosen.model_copy(update={"database": f"{chosen.database}-empty"}))

@@ -41,6 +41,7 @@ class Counted:
 
     wanted: Wanted
     sort: Sort
+    term_orders: frozenset[Order] = frozenset({Order.KEY})
     documents: int = 0
     entries: int = 0
     calls: list[str] = field(default_factory=list)

@@ -26,8 +26,8 @@ from service.stores.mongo.events import event_in
 from service.stores.mongo.indexes import ensure_indexes
 from service.stores.mongo.restoring import MARK
 from service.stores.mongo.search_migration import make_searchable
+from service.stores.schema_version import SCHEMA_VERSION
 
-SCHEMA_VERSION = 3
 TRIES, PAUSE_S = 50, 0.02
 
 Step = Callable[[Database], Awaitable[None]]

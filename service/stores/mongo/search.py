@@ -39,6 +39,8 @@ class MongoReader:
     wanted: Wanted
     sort: Sort
 
+    term_orders = frozenset({Order.KEY})
+
     async def count(self, drive: Drive, up_to: int) -> int:
         stages: list[Document] = [{"$limit": up_to}, {"$count": "entries"}]
         counted = await self._aggregate(self._driven_by(drive), stages)

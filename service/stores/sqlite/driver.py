@@ -1,0 +1,83 @@
+"""Connections: the only module that imports aiosqlite, and how a connection is set up."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import aiosqlite
+
+T = TypeVar("T")
+Db = sqlite3.Connection
+Row = sqlite3.Row
+
+_FETCHED_AT_ONCE = 64
+_STATEMENTS_KEPT = 256
+_READERS_WAIT_S = 1.0
+"""Readers meet a lock only while another process recovers or closes the file."""
+_CHECKPOINT_PAGES = 2000
+_LOG_BYTES_KEPT = 64 << 20
+_WRITER_CACHE_KIB, _READER_CACHE_KIB = 32 << 10, 8 << 10
+
+
+class Connection(aiosqlite.Connection):
+    """A connection with its thread, where whole functions run rather than single statements."""
+
+    async def call(self, work: Callable[[Db], T]) -> T:
+        """What `work` returns or raises. The caller's cancellation does not end it."""
+        done: T = await self._execute(work, self._conn)  # type: ignore[no-untyped-call]
+        return done
+
+
+async def open_writer(path: Path) -> Connection:
+    """The file is made where it is absent, for its owner only. Never waits for a lock."""
+    return await _open(
+        path,
+        0,
+        os.O_RDWR | os.O_CREAT,
+        "PRAGMA journal_mode = WAL",
+        "PRAGMA synchronous = FULL",
+        "PRAGMA foreign_keys = ON",
+        f"PRAGMA wal_autocheckpoint = {_CHECKPOINT_PAGES}",
+        f"PRAGMA journal_size_limit = {_LOG_BYTES_KEPT}",
+        f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}",
+    )
+
+
+async def open_reader(path: Path) -> Connection:
+    return await _open(
+        path,
+        _READERS_WAIT_S,
+        os.O_RDWR,
+        f"PRAGMA cache_size = -{_READER_CACHE_KIB}",
+        "PRAGMA query_only = ON",
+    )
+
+
+async def _open(path: Path, wait_s: float, flags: int, *pragmas: str) -> Connection:
+    """Raises OSError, sqlite3.Error."""
+
+    def connect() -> Db:
+        os.close(os.open(path, flags | os.O_CLOEXEC, 0o600))
+        db = sqlite3.connect(
+            path,
+            timeout=wait_s,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=_STATEMENTS_KEPT,
+        )
+        db.row_factory = sqlite3.Row
+        try:
+            for pragma in ("PRAGMA trusted_schema = OFF", "PRAGMA temp_store = MEMORY", *pragmas):
+                db.execute(pragma)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    connection = Connection(connect, _FETCHED_AT_ONCE)
+    await connection
+    return connection

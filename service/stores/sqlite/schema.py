@@ -1,0 +1,75 @@
+"""The schema's version in the file, and who may use it.
+
+`application_id` says whose file it is, `user_version` which schema: both are in the file's header.
+Only `migrate` changes the version of a database that has data; a service of another release refuses
+to start rather than guess. The tables are made in one transaction, so no file is ever half made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from service.errors import SchemaMismatch
+from service.stores.schema_version import SCHEMA_VERSION
+from service.stores.sqlite.driver import Db
+from service.stores.sqlite.restoring import rebuild_is_unfinished
+from service.stores.sqlite.statements import one
+from service.stores.sqlite.tables import APPLICATION_ID, STATEMENTS
+
+Step = Callable[[Db], None]
+STEPS: Mapping[int, Step] = {}
+"""version -> what brings a database of that version to the next one. (SQLite came with 3.)"""
+
+
+def prepare(db: Db, *, version: int = SCHEMA_VERSION) -> None:
+    """Make an empty file ready, or check whose it is. Raises SchemaMismatch."""
+    found = _found(db, version)
+    if found < version:
+        raise SchemaMismatch(
+            f"the database has schema {found}, this release needs {version}: "
+            "run `mediagate migrate`",
+            found=found,
+            needed=version,
+        )
+
+
+def migrate(db: Db, *, version: int = SCHEMA_VERSION, steps: Mapping[int, Step] = STEPS) -> int:
+    """All the steps that are missing, as one transaction."""
+    for at in range(_found(db, version), version):
+        steps[at](db)
+    db.execute(f"PRAGMA user_version = {version}")
+    return version
+
+
+def refuse_unfinished_rebuild(db: Db) -> None:
+    """Raises SchemaMismatch."""
+    if rebuild_is_unfinished(db):
+        raise SchemaMismatch(
+            "a rebuild of this database was not finished: run `mediagate rebuild` again"
+        )
+
+
+def _found(db: Db, version: int) -> int:
+    """The version of the file; a file without anything in it gets the tables, and `version`."""
+    owner, found = _number(db, "application_id"), _number(db, "user_version")
+    if owner == APPLICATION_ID:
+        if found > version:
+            raise SchemaMismatch(
+                f"the database has schema {found}, this release knows {version} only: "
+                "run a newer release",
+                found=found,
+                needed=version,
+            )
+        return found
+    if owner or one(db, "SELECT 1 FROM sqlite_schema LIMIT 1") is not None:
+        raise SchemaMismatch("the file is a database of another program: name another file")
+    for statement in STATEMENTS:
+        db.execute(statement)
+    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    db.execute(f"PRAGMA user_version = {version}")
+    return version
+
+
+def _number(db: Db, pragma: str) -> int:
+    (value,) = db.execute(f"PRAGMA {pragma}").fetchone()
+    return int(value)
