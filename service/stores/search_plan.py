@@ -11,10 +11,11 @@ walk        from the place on in the order, filtered, until the page is full. It
 An engine may keep the entries of a term that an object has as a whole in the order of keys, or in
 others too; then a walk in such an order may go along the term rather than through all there is.
 Which way costs less is found out by counts and trials that are bounded themselves: the drives are
-counted up to a tenth of the budget, and a tenth is walked in the hope of a full page, before
-anything is read on a larger scale. No page looks at more than `max_examined` entries; where these
-did not fill it, the search resumes behind the last of them. That place is fixed before what lies in
-front of it is read, so what changes meanwhile is neither met twice nor missed if it stays.
+counted up to a tenth of the budget, and a tenth is walked in the hope of a full page (and on, where
+that was nearly so), before anything is read on a larger scale. No page looks at more than
+`max_examined` entries; where these did not fill it, the search resumes behind the last of them.
+That place is fixed before what lies in front of it is read, so what changes meanwhile is neither
+met twice nor missed if it stays.
 """
 
 from __future__ import annotations
@@ -123,6 +124,8 @@ class _Search:
         if rarest is not None:
             return await self._read_all(rarest)
         found = await self._walk(along, Stretch(self.after), trial)
+        if self._is_likely(len(found), trial, rest):
+            found = await self._walk(along, Stretch(self.after), rest)
         if len(found) > self.limit:
             return self._page(found, None)
         if rest > trial:
@@ -131,6 +134,10 @@ class _Search:
                 return await self._read_all(rarest)
         end = await self.reader.place(along, self.after, rest)
         return self._page(await self._walk(along, Stretch(self.after, end)), end)
+
+    def _is_likely(self, found: int, trial: int, rest: int) -> bool:
+        """Whether a walk over the rest fills the page, by twice the share that the trial found."""
+        return 0 < found <= self.limit and 2 * trial * (self.limit + 1) <= rest * found
 
     def _walkable(self, drives: Sequence[Drive]) -> Term | None:
         """A term whose entries lie in the order of the answer."""

@@ -109,6 +109,7 @@ class SqliteBucketStore:
                 return False
             removed = replace(bucket_out(found), state=BucketState.ACTIVE)
             change(db, "DELETE FROM buckets WHERE id = ?", bucket)
+            change(db, "DELETE FROM bucket_numbers WHERE bucket_id = ?", bucket)
             _tell(db, EventType.BUCKET_DELETED, removed.revision + 1, removed)
             return True
 

@@ -17,6 +17,7 @@ from service.stores.sqlite.rows import OBJECT, marker_in, tombstone_in, version_
 from service.stores.sqlite.statements import change, insert, one
 
 _CURRENT = "SELECT * FROM versions WHERE bucket_id = ? AND key = ? AND latest = 1 AND tenant = ?"
+_NUMBER = "SELECT no FROM bucket_numbers WHERE bucket_id = ?"
 _TERM = "INSERT INTO terms VALUES (?, ?, ?, ?, ?, ?, ?)"
 
 
@@ -87,14 +88,23 @@ def renew_terms(db: Db, row: Row, version: Version) -> None:
 
 
 def add_terms(db: Db, no: int, version: Version) -> None:
-    place = (version.bucket_id, version.key, in_ms(version.created_at), version.size_bytes)
+    bucket_no = _bucket_no(db, version.bucket_id)
+    whole = (1, bucket_no, version.key, in_ms(version.created_at), version.size_bytes)
+    word = (0, bucket_no, "", 0, 0)
     db.executemany(
         _TERM,
         [
-            (no, term, int(not term.startswith(WORD)), *place)
+            (no, term, *(word if term.startswith(WORD) else whole))
             for term in terms_of(version.key, version.facts)
         ],
     )
+
+
+def _bucket_no(db: Db, bucket: BucketId) -> int:
+    found = one(db, _NUMBER, bucket)
+    if found is None:
+        return insert(db, "bucket_numbers", {"bucket_id": bucket})
+    return int(found["no"])
 
 
 def _drop_terms(db: Db, row: Row) -> None:

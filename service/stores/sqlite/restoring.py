@@ -26,7 +26,7 @@ from service.stores.sqlite.rows import api_key_in, bucket_in, last_seq_out
 from service.stores.sqlite.statements import change, insert, one
 
 MARK = "rebuild"
-RESTORED = ("versions", "buckets", "api_keys", "publishers")
+RESTORED = ("versions", "bucket_numbers", "buckets", "api_keys", "publishers")
 """What a rebuild fills, and drops again when it begins anew."""
 MUST_BE_EMPTY = (*RESTORED, "uploads", "events")
 _YOUNGEST = """

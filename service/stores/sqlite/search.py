@@ -32,7 +32,6 @@ _INDEXES = {
     Order.CREATED: "versions_created",
     Order.SIZE: "versions_size",
 }
-_CURRENT = "t.latest = 1 AND t.kind = 'object'"
 _NO_BOUND = -1
 """As a LIMIT: none."""
 
@@ -108,10 +107,10 @@ class SqliteReader:
         order = self.sort.order
         if along is None:
             table = f"versions t INDEXED BY {_INDEXES[order]}"
-            conditions = [self._scope(_CURRENT)]
+            conditions = [self._scope()]
         else:
             table = f"terms t INDEXED BY {_TERM_INDEXES[order]}"
-            conditions = [self._scope("t.whole = 1"), _has(along, "t")]
+            conditions = [self._within(1), _has(along, "t")]
         where = _all_of([*conditions, *self._between("t", stretch)])
         text = f"SELECT {columns} FROM {table} WHERE {where.text} ORDER BY {self._order('t')}"
         return Sql(text, where.values)
@@ -124,18 +123,26 @@ class SqliteReader:
     def _source(self, drive: Drive, select: str) -> Sql:
         """All that the drive names; a whole term within the wanted prefix."""
         if isinstance(drive, Order):
-            where = _all_of([self._scope(_CURRENT), *self._span(drive, "t")])
+            where = _all_of([self._scope(), *self._span(drive, "t")])
         else:
-            whole = self._scope(f"t.whole = {0 if _is_word(drive) else 1}")
-            within = self._span(Order.KEY, "t") if drive.whole else []
-            where = _all_of([whole, _has(drive, "t"), *within])
+            whole = not _is_word(drive)
+            within = self._span(Order.KEY, "t") if whole else []
+            where = _all_of([self._within(int(whole)), _has(drive, "t"), *within])
         return Sql(f"{select} WHERE {where.text}", where.values)
 
-    def _scope(self, condition: str) -> Sql:
-        """Within the bucket, if that is the tenant's."""
+    def _scope(self) -> Sql:
+        """Current objects of the bucket, if that is the tenant's."""
         own = "EXISTS (SELECT 1 FROM buckets b WHERE b.id = ? AND b.tenant = ?)"
-        text = f"{condition} AND t.bucket_id = ? AND {own}"
+        text = f"t.latest = 1 AND t.kind = 'object' AND t.bucket_id = ? AND {own}"
         return Sql(text, (self.bucket, self.bucket, self.tenant))
+
+    def _within(self, whole: int) -> Sql:
+        """Terms of them."""
+        number = (
+            "SELECT n.no FROM bucket_numbers n JOIN buckets b ON b.id = n.bucket_id"
+            " WHERE n.bucket_id = ? AND b.tenant = ?"
+        )
+        return Sql(f"t.whole = {whole} AND t.bucket_no = ({number})", (self.bucket, self.tenant))
 
     def _others(self, drive: Drive | None, table: str) -> list[Sql]:
         """All conditions but the drive and the range of the order."""

@@ -6,8 +6,10 @@ Times are milliseconds since 1970, flags are 0 and 1. Partial indexes hold only 
 with; a query states their condition literally, or SQLite would not use them.
 
 `terms` is what searches read by: the strings that a current object is found by (protocol/terms.py),
-`whole` ones with the orders that a search may go along. An index on each of these orders lets a
-page of "this tag, newest first" cost what the page costs, whatever else there is.
+`whole` ones with the orders that a search may go along. There are some twenty of an object, so they
+name its bucket by a number (`bucket_numbers`), and words leave the orders empty. An index on each
+of these orders lets a page of "this tag, newest first" cost what the page costs, whatever else
+there is.
 """
 
 from __future__ import annotations
@@ -52,11 +54,16 @@ CREATE TABLE versions (
     dead_ms INTEGER
 ) STRICT;
 
+CREATE TABLE bucket_numbers (
+    no INTEGER PRIMARY KEY,
+    bucket_id TEXT NOT NULL UNIQUE
+) STRICT;
+
 CREATE TABLE terms (
     no INTEGER NOT NULL REFERENCES versions (no) ON DELETE CASCADE,
     term TEXT NOT NULL,
     whole INTEGER NOT NULL,
-    bucket_id TEXT NOT NULL,
+    bucket_no INTEGER NOT NULL,
     key TEXT NOT NULL,
     created_ms INTEGER NOT NULL,
     size_bytes INTEGER NOT NULL,
@@ -182,10 +189,10 @@ CREATE INDEX versions_dead ON versions (dead_ms) WHERE dead_ms IS NOT NULL AND k
 CREATE INDEX versions_tombstones ON versions (dead_ms) WHERE kind = 'tombstone';
 CREATE INDEX versions_blobs ON versions (blob_key) WHERE blob_key IS NOT NULL;
 
-CREATE INDEX terms_words ON terms (bucket_id, term) WHERE whole = 0;
-CREATE INDEX terms_by_key ON terms (bucket_id, term, key) WHERE whole = 1;
-CREATE INDEX terms_by_created ON terms (bucket_id, term, created_ms, key) WHERE whole = 1;
-CREATE INDEX terms_by_size ON terms (bucket_id, term, size_bytes, key) WHERE whole = 1;
+CREATE INDEX terms_words ON terms (bucket_no, term) WHERE whole = 0;
+CREATE INDEX terms_by_key ON terms (bucket_no, term, key) WHERE whole = 1;
+CREATE INDEX terms_by_created ON terms (bucket_no, term, created_ms, key) WHERE whole = 1;
+CREATE INDEX terms_by_size ON terms (bucket_no, term, size_bytes, key) WHERE whole = 1;
 
 CREATE UNIQUE INDEX uploads_idempotency
     ON uploads (tenant, principal, idempotency_key, ordinal) WHERE principal IS NOT NULL;

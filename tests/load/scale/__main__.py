@@ -1,4 +1,4 @@
-"""python -m tests.load.scale --metadata mongodb://… [--sizes 10000 1000000] [--rounds 10]"""
+"""python -m tests.load.scale --metadata mongodb://…|sqlite [--sizes 10000 1000000] [--rounds 10]"""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 import time
 from contextlib import AsyncExitStack
 from itertools import islice
+from pathlib import Path
 
 import pymongo
 from pymongo.errors import PyMongoError
@@ -16,7 +17,7 @@ from service.model.bucket import Bucket, BucketSettings, BucketState
 from service.model.event import Event, EventType
 from service.model.ids import DEFAULT_TENANT, BucketId, EventId, new_id
 from service.settings import Metadata, Settings
-from service.stores.mongo import open_metadata
+from service.stores.engines import open_metadata
 from service.telemetry.metrics import Metrics
 from service.usecases.byte_budget import ByteBudget
 from service.usecases.runtime import Runtime
@@ -29,6 +30,7 @@ from tests.load.scale.pages import kinds, measure
 AIM = 2.0
 AT_ONCE = 1000
 BUCKET = "scale"
+SQLITE = "sqlite"
 NOT_MEASURED = (
     "not measured: this is the embedded MongoDB server, which reads a range to its end whatever "
     "the page's limit; give METADATA= a real mongod"
@@ -37,14 +39,15 @@ NOT_MEASURED = (
 
 def main() -> int:
     wanted = _options()
-    try:
-        embedded = _is_embedded(wanted.metadata)
-    except PyMongoError as exc:
-        print(f"METADATA must name a MongoDB server: {exc}", file=sys.stderr)
-        return 2
-    if embedded and not wanted.even_embedded:
-        print(NOT_MEASURED)
-        return 0
+    if wanted.metadata != SQLITE:
+        try:
+            embedded = _is_embedded(wanted.metadata)
+        except PyMongoError as exc:
+            print(f"METADATA must be {SQLITE}, or name a MongoDB server: {exc}", file=sys.stderr)
+            return 2
+        if embedded and not wanted.even_embedded:
+            print(NOT_MEASURED)
+            return 0
     figures = [asyncio.run(_measured(wanted, size)) for size in wanted.sizes]
     print(table(wanted.sizes, figures))
     return 0
@@ -52,7 +55,10 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.load.scale", description=about)
-    parser.add_argument("--metadata", required=True, help="mongodb://…; databases are made there")
+    parser.add_argument(
+        "--metadata", required=True, help="mongodb://…, where databases are made; or sqlite"
+    )
+    parser.add_argument("--data", type=Path, default=Path(".dev/scale"), help="for SQLite's files")
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 1_000_000])
     parser.add_argument("--rounds", type=int, default=10, help="walks of each kind of page")
     parser.add_argument("--keep", action="store_true", help="the databases, for another run")
@@ -68,13 +74,13 @@ def _is_embedded(url: str) -> bool:
 async def _measured(wanted: argparse.Namespace, size: int) -> dict[str, float]:
     """Kind of page -> median in seconds, in a bucket of `size` objects."""
     database = f"mediagate-scale-{size}"
-    metadata = Metadata(url=wanted.metadata, database=database, timeout_s=60)
+    metadata = Metadata(url=_url(wanted, database), database=database, timeout_s=60)
     store = open_metadata(metadata)
     settings = Settings(metadata=metadata)
     runtime = Runtime(settings, FakeBlobStore(), store, ByteBudget(1), Tasks(), Metrics())
     async with AsyncExitStack() as at_the_end:
         if not wanted.keep:
-            at_the_end.callback(_drop, wanted.metadata, database)
+            at_the_end.callback(_drop, wanted, database)
         at_the_end.push_async_callback(store.close)
         await store.start(rebuilding=True)
         bucket = await store.buckets.get(DEFAULT_TENANT, BUCKET) or await _fill(runtime, size)
@@ -100,8 +106,19 @@ async def _fill(runtime: Runtime, size: int) -> Bucket:
     return bucket
 
 
-def _drop(url: str, database: str) -> None:
-    with pymongo.MongoClient(url) as client:
+def _url(wanted: argparse.Namespace, database: str) -> str:
+    if wanted.metadata != SQLITE:
+        return str(wanted.metadata)
+    wanted.data.mkdir(parents=True, exist_ok=True)
+    return f"sqlite:///{wanted.data.absolute() / database}.sqlite3"
+
+
+def _drop(wanted: argparse.Namespace, database: str) -> None:
+    if wanted.metadata == SQLITE:
+        for file in wanted.data.glob(f"{database}.sqlite3*"):
+            file.unlink()
+        return
+    with pymongo.MongoClient(wanted.metadata) as client:
         client.drop_database(database)
 
 
