@@ -22,6 +22,8 @@ MAX_LIMIT = 1000
 MAX_EXAMINED = 10_000
 """Entries that one page looks at; past it the page is short and `next` goes on."""
 _LARGEST_SCAN, _SMALLEST_SCAN = 1000, 2
+_SEEK_COST = 25
+"""A query of its own costs about as much as so many more entries of the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +106,9 @@ async def _fill(runtime: Runtime, bucket: Bucket, walk: _Walk) -> None:
         passed = walk.take(versions)
         if passed == len(versions) < ask:
             walk.place = None
-        # A scan that stayed within one folder: seek from folder to folder. Otherwise read on.
-        lone = room_before - walk.room <= 1
+        # Large folders: seek from one to the next. Otherwise read on.
+        taken = room_before - walk.room
+        lone = taken <= 1 or passed > _SEEK_COST * taken
         ask = _SMALLEST_SCAN if lone else min(ask * 2, _LARGEST_SCAN)
 
 

@@ -145,14 +145,21 @@ async def test_a_large_folder_costs_a_seek_and_not_its_objects(runtime, fill, sc
 
 
 async def test_a_page_looks_at_no_more_than_its_share(runtime, fill, scans):
-    await fill(*(f"{folder:03}/{n:03}" for folder in range(150) for n in range(200)))
+    await fill(*(f"{folder:03}/{n:03}" for folder in range(750) for n in range(20)))
     page = await list_objects(
         runtime, DEFAULT_TENANT, "films", ListQuery(delimiter="/", limit=1000)
     )
     assert sum(scans) <= module.MAX_EXAMINED
     assert page.next_cursor is not None
     _, prefixes, _ = await walk(runtime, ListQuery(delimiter="/", limit=1000))
-    assert prefixes == [f"{n:03}/" for n in range(150)]
+    assert prefixes == [f"{n:03}/" for n in range(750)]
+
+
+async def test_folders_of_middling_size_are_sought_one_by_one(runtime, fill, scans):
+    await fill(*(f"{folder:03}/{n:03}" for folder in range(100) for n in range(100)))
+    page = await list_objects(runtime, DEFAULT_TENANT, "films", ListQuery(delimiter="/"))
+    assert len(page.prefixes) == 100
+    assert sum(scans) < 4000
 
 
 async def test_a_plain_page_asks_for_one_more_than_it_shows(runtime, fill, scans):
