@@ -9,7 +9,7 @@ TIME ?= 60s
 SIZE ?= 16MiB
 URL ?=
 KEY ?= $(MEDIAGATE_KEY)
-METADATA ?=
+METADATA ?= sqlite
 SIZES ?= 10000 1000000
 
 SUPPORTED = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -31,14 +31,14 @@ MAKEFLAGS += --no-builtin-rules
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-7s %s\n", $$1, $$2}' Makefile
 	@echo
-	@echo "PORT=$(PORT)  DATA=$(DATA)  S3=$(S3) (or minio)  N=$(N) for faults  ARGS= for pytest"
+	@echo "PORT=$(PORT)  DATA=$(DATA)  S3=$(S3) (or minio)  METADATA=$(METADATA) (or mongo)  N=$(N) for faults  ARGS= for pytest"
 	@echo "for load: USERS=$(USERS)  TIME=$(TIME)  SIZE=$(SIZE) at most  URL= of a deployment  KEY= its API key"
 
 run: $(RUNTIME) ## the service and its servers on this machine, data in DATA
-	@exec env PATH="$(TOOLS_PATH)" $(BIN)/mediagate dev --data "$(DATA)" --port "$(PORT)" --s3 "$(S3)" --die-with-parent
+	@exec env PATH="$(TOOLS_PATH)" $(BIN)/mediagate dev --data "$(DATA)" --port "$(PORT)" --s3 "$(S3)" --metadata "$(METADATA)" --die-with-parent
 
-stack: $(RUNTIME) ## only the two servers; then: mediagate serve --env-file DATA/env
-	@exec env PATH="$(TOOLS_PATH)" $(BIN)/mediagate stack --data "$(DATA)" --s3 "$(S3)" --die-with-parent
+stack: $(RUNTIME) ## only what the service needs; then: mediagate serve --env-file DATA/env
+	@exec env PATH="$(TOOLS_PATH)" $(BIN)/mediagate stack --data "$(DATA)" --s3 "$(S3)" --metadata "$(METADATA)" --die-with-parent
 
 test: $(DEVELOPMENT) ## all tests, on real servers (ARGS="-k name" for some)
 	@PATH="$(TOOLS_PATH)" $(BIN)/python -m pytest $(ARGS)
@@ -55,8 +55,8 @@ load: $(DEVELOPMENT) ## load-test a service of its own, or the one at URL; repor
 bench: $(DEVELOPMENT) ## what it costs beside nginx and the bare store (ARGS="--only transfers,small"); DATA/bench.txt
 	@exec env PATH="$(TOOLS_PATH)" $(BIN)/python -m tests.load.bench --out "$(DATA)/bench" $(ARGS)
 
-scale: $(DEVELOPMENT) ## p50 of each kind of page in buckets of SIZES objects, on a real METADATA=mongodb://…
-	@$(BIN)/python -m tests.load.scale --metadata "$(METADATA)" --sizes $(SIZES) $(ARGS)
+scale: $(DEVELOPMENT) ## p50 of each kind of page in buckets of SIZES objects, METADATA=sqlite or mongodb://…
+	@$(BIN)/python -m tests.load.scale --metadata "$(METADATA)" --data "$(DATA)/scale" --sizes $(SIZES) $(ARGS)
 
 lint: $(DEVELOPMENT) ## style, types, layers, dependencies, Dockerfile, compose file
 	$(BIN)/ruff check

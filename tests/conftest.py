@@ -19,7 +19,7 @@ import pytest
 from blockbuster import BlockBuster
 from pydantic import SecretStr
 
-from service.devstack import S3Kind, Stack, running_stack
+from service.devstack import MetadataKind, S3Kind, Stack, running_stack
 from service.devstack.servers import find_binary
 from service.settings import S3, Http, Metadata, Settings, Telemetry
 from service.telemetry.logging import configure_logging
@@ -46,14 +46,14 @@ def _logs_as_in_production() -> None:
 @pytest.fixture(scope="session")
 def devstack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """SeaweedFS and SecantusDB, for the whole session."""
-    yield from _started(tmp_path_factory.mktemp("devstack"), "seaweedfs")
+    yield from _started(tmp_path_factory.mktemp("devstack"), "seaweedfs", "mongo")
 
 
 @pytest.fixture(scope="session")
 def minio_stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    """MinIO and SecantusDB; skipped without a `minio` binary, unless this is CI."""
+    """MinIO and SQLite; skipped without a `minio` binary, unless this is CI."""
     require_minio()
-    yield from _started(tmp_path_factory.mktemp("minio-stack"), "minio")
+    yield from _started(tmp_path_factory.mktemp("minio-stack"), "minio", "sqlite")
 
 
 def require_minio() -> None:
@@ -63,9 +63,9 @@ def require_minio() -> None:
         pytest.skip("there is no `minio` binary (make minio)")
 
 
-def _started(data: Path, s3: S3Kind) -> Iterator[Stack]:
+def _started(data: Path, s3: S3Kind, metadata: MetadataKind) -> Iterator[Stack]:
     # The data goes with the session, so the servers may be killed.
-    with running_stack(data, s3, in_memory=True, stop_grace_s=3) as stack:
+    with running_stack(data, s3, metadata, in_memory=True, stop_grace_s=3) as stack:
         yield stack
     shutil.rmtree(data, ignore_errors=True)
 

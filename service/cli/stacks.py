@@ -1,6 +1,6 @@
 """dev and stack: the embedded servers, with the service or without.
 
-    mediagate dev ── SeaweedFS or MinIO, SecantusDB      (stack: only these)
+    mediagate dev ── SeaweedFS or MinIO; with --metadata mongo SecantusDB   (stack: only these)
                   └─ mediagate serve
 
 The service is a process of its own, so that it can be measured, traced and killed like any other;
@@ -40,8 +40,16 @@ class S3Choice(StrEnum):
     MINIO = "minio"
 
 
+class MetadataChoice(StrEnum):
+    SQLITE = "sqlite"
+    MONGO = "mongo"
+
+
 Data = Annotated[Path, typer.Option(help="The folder that keeps everything between runs.")]
 S3Option = Annotated[S3Choice, typer.Option("--s3", help="The S3 server.")]
+MetadataOption = Annotated[
+    MetadataChoice, typer.Option("--metadata", help="A file of SQLite, or a MongoDB server.")
+]
 WithParent = Annotated[
     bool, typer.Option("--die-with-parent", hidden=True, help="Stop when the caller is gone.")
 ]
@@ -51,12 +59,13 @@ WithParent = Annotated[
 def stack(
     data: Data = Path(".dev"),
     s3: S3Option = S3Choice.SEAWEEDFS,
+    metadata: MetadataOption = MetadataChoice.SQLITE,
     with_parent: WithParent = False,
 ) -> None:
-    """Run an S3 and a MongoDB server on this machine, without the service."""
+    """Run the servers that the service needs on this machine, without the service."""
     with (
         _until_interrupted(with_parent=with_parent) as on_hurry,
-        running_stack(data, s3.value) as servers,
+        running_stack(data, s3.value, metadata.value) as servers,
     ):
         on_hurry(servers.kill)
         typer.echo(f"stack ready: {data / 'env'}")
@@ -69,6 +78,7 @@ def stack(
 def dev(
     data: Data = Path(".dev"),
     s3: S3Option = S3Choice.SEAWEEDFS,
+    metadata: MetadataOption = MetadataChoice.SQLITE,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any free one.")] = 8080,
     with_parent: WithParent = False,
 ) -> None:
@@ -79,7 +89,7 @@ def dev(
             raise StackError(f"port {port} is in use; choose another one (make run PORT=…)")
         servers = None
         if not _other_servers_are_named():
-            servers = cleanup.enter_context(running_stack(data, s3.value))
+            servers = cleanup.enter_context(running_stack(data, s3.value, metadata.value))
             on_hurry(servers.kill)
         settings = load_settings(None, **(servers.env if servers else {}))
         token = ensure_first_key(data / "key", settings)
@@ -98,7 +108,7 @@ def dev(
 
 
 def _other_servers_are_named() -> bool:
-    """Whether the environment points at an S3 and a MongoDB server; then none are embedded."""
+    """Whether the environment points at an S3 server and metadata; then none are embedded."""
     names = ("MEDIAGATE_S3__ENDPOINT", "MEDIAGATE_METADATA__URL")
     given = [name for name in names if os.environ.get(name)]
     if len(given) == 1:

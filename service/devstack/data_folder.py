@@ -5,7 +5,8 @@ DATA/stack.json         credentials, and the ports of the last run (mode 600)
 DATA/env                addresses and credentials as NAME=value lines (mode 600)
 DATA/key                the first API key (mode 600; written by the command, not here)
 DATA/seaweedfs, minio   the S3 server's data
-DATA/secantusdb/<kind>  metadata, one database per kind of S3 server: its names belong to its blobs
+DATA/sqlite/<kind>.sqlite3  metadata, one for each kind of S3 server: its names belong to its blobs
+DATA/secantusdb/<kind>  the same with METADATA=mongo
 DATA/log/               what the servers print
 """
 
@@ -99,6 +100,28 @@ class Memory:
             "ports": self._ports,
         }
         write_private(self._path, json.dumps(state, indent=1))
+
+
+def sqlite_url(data: Path, s3: str) -> str:
+    """The URL of the metadata beside this kind of S3 server; its folder is made."""
+    file = sqlite_file(data, s3)
+    file.parent.mkdir(mode=0o700, exist_ok=True)
+    return f"sqlite:///{file}"
+
+
+def sqlite_file(data: Path, s3: str) -> Path:
+    return data / "sqlite" / f"{s3}.sqlite3"
+
+
+def refuse_to_hide(data: Path, s3: str) -> None:
+    """Raises StackError where this S3 server's objects have their metadata in MongoDB only."""
+    before = data / "secantusdb" / s3
+    if sqlite_file(data, s3).exists() or not before.is_dir() or not any(before.iterdir()):
+        return
+    raise StackError(
+        f"{data} keeps its metadata in MongoDB: go on with METADATA=mongo (--metadata mongo), or "
+        "move them to SQLite (docs/metadata.md says how)"
+    )
 
 
 def write_env(path: Path, variables: Mapping[str, str]) -> None:

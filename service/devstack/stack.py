@@ -1,4 +1,4 @@
-"""Start the two servers beside each other, and stop them again."""
+"""Start the servers beside each other, and stop them again."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from service.devstack.data_folder import Credentials, Memory, locked, write_env
+from service.devstack.data_folder import (
+    Credentials,
+    Memory,
+    locked,
+    refuse_to_hide,
+    sqlite_url,
+    write_env,
+)
 from service.devstack.errors import StackError
 from service.devstack.ports import HOST, choose_ports
 from service.devstack.process import Child, ServerPlan
@@ -23,6 +30,7 @@ from service.devstack.servers import (
 )
 
 S3Kind = Literal["seaweedfs", "minio"]
+MetadataKind = Literal["sqlite", "mongo"]
 
 START_TIMEOUT_S = 60.0
 # SeaweedFS waits 15 s for streams that never end before it closes; what it has acknowledged is
@@ -33,12 +41,19 @@ START_ATTEMPTS = 4
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """A running stack. env: what the service needs to know, as MEDIAGATE_* variables."""
+    """A running stack. env: what the service needs to know, as MEDIAGATE_* variables.
+
+    metadata: None where they are a file of SQLite, which needs no server.
+    """
 
     s3: Child
-    metadata: Child
+    metadata: Child | None
     env: dict[str, str]
     env_file: Path
+
+    @property
+    def servers(self) -> list[Child]:
+        return [child for child in (self.s3, self.metadata) if child is not None]
 
     @property
     def s3_endpoint(self) -> str:
@@ -58,13 +73,13 @@ class Stack:
 
     def check(self) -> None:
         """Raise StackError where a server has died."""
-        for child in (self.s3, self.metadata):
+        for child in self.servers:
             if child.exit_code is not None:
                 raise child.failure(f"died with code {child.exit_code}")
 
     def kill(self) -> None:
-        """End both at once, for an impatient user; leaving the context still reaps them."""
-        for child in (self.s3, self.metadata):
+        """End all at once, for an impatient user; leaving the context still reaps them."""
+        for child in self.servers:
             child.kill()
 
 
@@ -72,14 +87,16 @@ class Stack:
 def running_stack(
     data: Path,
     s3: S3Kind = "seaweedfs",
+    metadata: MetadataKind = "sqlite",
     *,
     in_memory: bool = False,
     stop_grace_s: float = STOP_GRACE_S,
 ) -> Iterator[Stack]:
     """Run a stack on a data folder, made where it is absent, and stop it at the end.
 
-    in_memory: metadata is not kept (for tests). Must be entered in the main thread.
-    Raises StackError where the folder is in use, a binary is missing or a server does not start.
+    in_memory: what MongoDB has is not kept (for tests). Must be entered in the main thread.
+    Raises StackError where the folder is in use, a binary is missing or a server does not start,
+    and where the metadata of that folder are kept by the other engine.
     """
     data = data.absolute()
     try:
@@ -88,24 +105,30 @@ def running_stack(
         raise StackError(f"cannot use {data}: {error.strerror}") from error
     with locked(data) as lock, ExitStack() as cleanup:
         memory = Memory(data)
-        s3_server = _Server(data, memory, lock, _S3_RECIPES[s3])
-        metadata_server = _Server(data, memory, lock, _metadata_recipe(s3, in_memory=in_memory))
-        cleanup.callback(_stop, [s3_server, metadata_server], stop_grace_s)
-        s3_server.launch()
-        metadata_server.launch()
+        servers = [_Server(data, memory, lock, _S3_RECIPES[s3])]
+        if metadata == "mongo":
+            recipe = _metadata_recipe(s3, in_memory=in_memory)
+            servers.append(_Server(data, memory, lock, recipe))
+        else:
+            refuse_to_hide(data, s3)
+        cleanup.callback(_stop, servers, stop_grace_s)
+        for server in servers:
+            server.launch()
         deadline = time.monotonic() + START_TIMEOUT_S
-        s3_child = s3_server.wait_healthy(deadline)
-        metadata_child = metadata_server.wait_healthy(deadline)
+        s3_child, *metadata_children = [server.wait_healthy(deadline) for server in servers]
+        if metadata_children:
+            port = metadata_children[0].plan.port
+            metadata_url = f"mongodb://{HOST}:{port}/?replicaSet=secantus"
+        else:
+            metadata_url = sqlite_url(data, s3)
         stack = Stack(
             s3=s3_child,
-            metadata=metadata_child,
+            metadata=metadata_children[0] if metadata_children else None,
             env={
                 "MEDIAGATE_S3__ENDPOINT": f"http://{HOST}:{s3_child.plan.port}",
                 "MEDIAGATE_S3__ACCESS_KEY": memory.credentials.access_key,
                 "MEDIAGATE_S3__SECRET_KEY": memory.credentials.secret_key,
-                "MEDIAGATE_METADATA__URL": (
-                    f"mongodb://{HOST}:{metadata_child.plan.port}/?replicaSet=secantus"
-                ),
+                "MEDIAGATE_METADATA__URL": metadata_url,
             },
             env_file=data / "env",
         )

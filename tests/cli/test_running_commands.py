@@ -31,23 +31,27 @@ def ready_line(process: subprocess.Popen[str]) -> re.Match[str]:
     return match
 
 
-def test_dev_serves_keeps_everything_and_leaves_nothing_running(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("metadata", "processes"), [("sqlite", 2), ("mongo", 3)])
+def test_dev_serves_keeps_everything_and_leaves_nothing_running(
+    tmp_path: Path, metadata: str, processes: int
+) -> None:
     data = tmp_path / "data"
-    with running("dev", "--data", data, "--port", choose_ports(1)[0]) as first:
+    command = ("dev", "--metadata", metadata, "--data", data, "--port")
+    with running(*command, choose_ports(1)[0]) as first:
         url, token = ready_line(first).groups()
         assert (data / "key").read_text() == token + "\n"
         assert stat.S_IMODE((data / "key").stat().st_mode) == 0o600
         assert call("PUT", f"{url}/v1/buckets/films", token)[0] == 201
         assert call("PUT", f"{url}/v1/buckets/films/objects/one", token, b"content")[0] == 201
         children = family(first.pid)
-        assert len(children) == 3
+        assert len(children) == processes
         os.killpg(first.pid, signal.SIGINT)  # as Ctrl-C in a terminal does
         out, err = first.communicate(timeout=30)
         assert (first.returncode, out, err) == (0, "", "")
         assert not any(is_running(child) for child in children)
 
     started = time.monotonic()
-    with running("dev", "--data", data, "--port", 0) as second:
+    with running(*command, 0) as second:
         url, same_token = ready_line(second).groups()
         assert time.monotonic() - started < 10
         assert same_token == token
@@ -58,7 +62,7 @@ def test_dev_serves_keeps_everything_and_leaves_nothing_running(tmp_path: Path) 
 
 
 def test_dev_ends_with_the_reason_when_a_server_or_the_service_dies(tmp_path: Path) -> None:
-    for killed, said in ((0, "SeaweedFS died with code -9"), (2, "the service ended with code -9")):
+    for killed, said in ((0, "SeaweedFS died with code -9"), (1, "the service ended with code -9")):
         with running("dev", "--data", tmp_path, "--port", 0) as dev:
             ready_line(dev)
             children = sorted(family(dev.pid))

@@ -28,7 +28,7 @@ HOLD_A_STACK = """
 import sys, time
 from pathlib import Path
 from service.devstack import running_stack
-with running_stack(Path(sys.argv[1]), in_memory=True) as stack:
+with running_stack(Path(sys.argv[1]), metadata="mongo", in_memory=True) as stack:
     print(stack.s3.pid, stack.metadata.pid, flush=True)
     time.sleep(600)
 """
@@ -59,18 +59,38 @@ async def get(client) -> bytes:
 
 
 async def test_data_credentials_and_ports_are_kept_from_run_to_run(tmp_path: Path) -> None:
-    with running_stack(tmp_path / "data") as first:
+    with running_stack(tmp_path / "data", metadata="mongo") as first:
         await in_s3(first, put)
         insert_a_document(first)
         s3_pid, metadata_pid = first.s3.pid, first.metadata.pid
     assert not is_running(s3_pid)
     assert not is_running(metadata_pid)
     started = time.monotonic()
-    with running_stack(tmp_path / "data") as second:
+    with running_stack(tmp_path / "data", metadata="mongo") as second:
         assert time.monotonic() - started < 10, "a second start must be quick"
         assert await in_s3(second, get) == b"content"
         assert count_documents(second) == 1
         assert second.env == first.env
+
+
+def test_metadata_are_a_file_beside_one_server_unless_asked_otherwise(tmp_path: Path) -> None:
+    with running_stack(tmp_path, stop_grace_s=0) as stack:
+        assert stack.metadata is None
+        assert stack.metadata_url == f"sqlite:///{tmp_path}/sqlite/seaweedfs.sqlite3"
+        assert stack.servers == [stack.s3]
+        stack.check()
+
+
+def test_metadata_of_the_other_engine_are_not_hidden(tmp_path: Path) -> None:
+    (tmp_path / "secantusdb" / "seaweedfs").mkdir(parents=True)
+    (tmp_path / "secantusdb" / "seaweedfs" / "WiredTiger").touch()
+    refusal = pytest.raises(StackError, match="keeps its metadata in MongoDB: go on with METADATA")
+    with refusal, running_stack(tmp_path):
+        pass
+    (tmp_path / "sqlite").mkdir()
+    (tmp_path / "sqlite" / "seaweedfs.sqlite3").touch()
+    with running_stack(tmp_path, stop_grace_s=0) as stack:
+        stack.check()
 
 
 def insert_a_document(stack: Stack) -> None:
@@ -116,7 +136,7 @@ def test_killed_parent_takes_the_servers_with_it_and_frees_the_folder(tmp_path: 
         assert all(is_running(pid) for pid in pids)
         parent.kill()
     assert until(lambda: not any(is_running(pid) for pid in pids))
-    with running_stack(tmp_path, in_memory=True, stop_grace_s=0):
+    with running_stack(tmp_path, metadata="mongo", in_memory=True, stop_grace_s=0):
         pass
 
 
@@ -125,16 +145,16 @@ def test_second_run_on_the_same_folder_is_refused_and_another_folder_is_not(
 ) -> None:
     folder = devstack.env_file.parent
     refusal = pytest.raises(StackError, match=f"in use by another run .process {os.getpid()}")
-    with refusal, running_stack(folder, in_memory=True):
+    with refusal, running_stack(folder):
         pass
-    with running_stack(tmp_path, in_memory=True, stop_grace_s=0) as beside:
+    with running_stack(tmp_path, stop_grace_s=0) as beside:
         beside.check()
         assert beside.env != devstack.env
     devstack.check()
 
 
 def test_dead_server_is_reported_with_its_log(tmp_path: Path) -> None:
-    with running_stack(tmp_path, in_memory=True, stop_grace_s=0) as stack:
+    with running_stack(tmp_path, stop_grace_s=0) as stack:
         stack.s3.kill()
         stack.s3.wait_stopped(time.monotonic() + 5)
         with pytest.raises(StackError, match=r"SeaweedFS died with code -9; the end of .*log"):
@@ -205,7 +225,8 @@ def test_start_is_tried_again_when_a_port_is_taken_meanwhile(
         return result
 
     monkeypatch.setattr(stack_module, "choose_ports", choose)
-    with taken, running_stack(tmp_path, in_memory=True, stop_grace_s=0) as stack:
+    given = {"metadata": "mongo", "in_memory": True, "stop_grace_s": 0}
+    with taken, running_stack(tmp_path, **given) as stack:
         stack.check()
     assert len(chosen) == 4
 

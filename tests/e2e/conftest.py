@@ -1,4 +1,6 @@
-"""Every test here runs twice: on SeaweedFS, and on MinIO where there is a `minio` binary."""
+"""Every test here runs twice: on SeaweedFS with metadata in MongoDB, and on MinIO (where there is a
+`minio` binary) with metadata in SQLite. So each meets both stores and both engines.
+"""
 
 from __future__ import annotations
 

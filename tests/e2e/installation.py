@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pymongo
 from aiobotocore.config import AioConfig
 from aiobotocore.session import get_session
 
@@ -89,6 +90,15 @@ class Installation:
         given = {f"MEDIAGATE_{name}": str(value) for name, value in settings.items()}
         clean = {k: v for k, v in os.environ.items() if not k.startswith("MEDIAGATE_")}
         return clean | self.stack.env | self.settings | given
+
+    def drop_metadata(self) -> None:
+        """All of them, as if the database had been lost."""
+        if self.stack.metadata is None:
+            for file in self.logs.glob("metadata.sqlite3*"):
+                file.unlink()
+            return
+        with pymongo.MongoClient(self.stack.metadata_url) as client:
+            client.drop_database(self.s3_bucket)
 
     def start(self, **settings: object) -> Process:
         log = self.logs / f"serve-{len(self._processes)}.log"
@@ -193,6 +203,8 @@ def install(stack: Stack, folder: Path) -> Installation:
         "SWEEP__ENABLED": "false",
         "TELEMETRY__LOG_FORMAT": "json",
     }
+    if stack.metadata is None:
+        settings["METADATA__URL"] = f"sqlite:///{folder}/metadata.sqlite3"
     named = {f"MEDIAGATE_{key}": value for key, value in settings.items()}
     return Installation(stack, folder, named, name, all_multipart_files(stack))
 

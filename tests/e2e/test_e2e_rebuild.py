@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import pymongo
 import pytest
 from aiohttp import ClientSession
 
@@ -132,11 +131,6 @@ async def fill(process: Process) -> tuple[dict[str, str], dict[str, str]]:
     return good, revoked
 
 
-def drop_database(installation: Installation) -> None:
-    with pymongo.MongoClient(installation.stack.metadata_url) as client:
-        client.drop_database(installation.settings["MEDIAGATE_METADATA__DATABASE"])
-
-
 async def journal_is_level(installation: Installation) -> None:
     async def level() -> bool:
         done = await asyncio.to_thread(installation.run, "backup", "--check")
@@ -157,7 +151,7 @@ async def test_everything_comes_back_after_the_database_is_lost(
     assert before.headers["a"] == (404, "true")
     await journal_is_level(installation)
     process.kill()
-    drop_database(installation)
+    installation.drop_metadata()
     done = await asyncio.to_thread(installation.run, "rebuild")
     report = json.loads(done.stdout.splitlines()[-1])
     assert (report["objects"], report["buckets"], report["unplaced"]) == (7, 2, 0)
@@ -176,7 +170,7 @@ async def test_everything_comes_back_after_the_database_is_lost(
                 assert response.status == 200
         changed = await look(process)
     # The service said goodbye in peace: what it was told last is in the journal too.
-    drop_database(installation)
+    installation.drop_metadata()
     await asyncio.to_thread(installation.run, "rebuild")
     with installation.serving() as process:
         assert await look(process) == changed

@@ -144,10 +144,11 @@ def running_world(folder: Path, **settings: object) -> Iterator[World]:
     """All of it, until the end. folder: for all data, memory-backed where there is room."""
     s3_kind = "minio" if find_binary("minio") else "seaweedfs"
     with ExitStack() as stack:
-        servers = stack.enter_context(running_stack(folder, s3_kind, stop_grace_s=5))
+        servers = stack.enter_context(running_stack(folder, s3_kind, "mongo", stop_grace_s=5))
         names = ("nginx", "plain", "mediagate")
         ports = dict(zip(names, choose_ports(len(names)), strict=True))
         world = World(servers, folder, s3_kind, ports)
+        assert servers.metadata is not None
         world.pids = {"store": servers.s3.pid, "metadata": servers.metadata.pid}
         world.anonymous_puts = asyncio.run(_prepare_store(servers))
         stack.enter_context(_nginx(world))
