@@ -14,7 +14,6 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
@@ -212,12 +211,9 @@ async def listed_keys(http: ClientSession, prefix: str) -> list[str]:
         params["cursor"] = page["next"]
 
 
-async def duplicates(database: Any, load: Load) -> list[str]:
+def duplicates(created: Counter[str], load: Load) -> list[str]:
     """Keys sent under one Idempotency-Key that changed more than once, by their events."""
-    counts: Counter[str] = Counter()
-    async for event in database["events"].find({"type": "object.created"}, {"key": True}):
-        counts[event["key"]] += 1
-    return sorted(key for key in load.repeated if counts[key] > 1)
+    return sorted(key for key in load.repeated if created[key] > 1)
 
 
 async def until(

@@ -105,11 +105,14 @@ class Servers:
         options = urlencode({"directConnection": "true"})
         return f"mongodb://{HOST}:{port or self.mongo.plan.port}/?{options}"
 
-    def stack(self) -> Stack:
-        """As the devstack describes itself, for what was written for it."""
+    def stack(self, *, metadata: bool = True) -> Stack:
+        """As the devstack describes itself, for what was written for it.
+
+        metadata: with the MongoDB server; else they are kept in a file.
+        """
         return Stack(
             s3=self.s3._child,
-            metadata=self.mongo._child,
+            metadata=self.mongo._child if metadata else None,
             env={
                 "MEDIAGATE_S3__ENDPOINT": f"http://{HOST}:{self.s3.plan.port}",
                 "MEDIAGATE_S3__ACCESS_KEY": CREDENTIALS.access_key,

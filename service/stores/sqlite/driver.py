@@ -24,7 +24,14 @@ _WRITER_CACHE_KIB, _READER_CACHE_KIB = 32 << 10, 8 << 10
 
 
 class Connection(aiosqlite.Connection):
-    """A connection with its thread, where whole functions run rather than single statements."""
+    """A connection with its thread, where whole functions run rather than single statements.
+
+    The thread ends with the process: what hangs in a dying disk does not hold that up.
+    """
+
+    def __init__(self, connect: Callable[[], Db]) -> None:
+        super().__init__(connect, _FETCHED_AT_ONCE)
+        self._thread.daemon = True
 
     async def call(self, work: Callable[[Db], T]) -> T:
         """What `work` returns or raises. The caller's cancellation does not end it."""
@@ -78,6 +85,6 @@ async def _open(path: Path, wait_s: float, flags: int, *pragmas: str) -> Connect
             raise
         return db
 
-    connection = Connection(connect, _FETCHED_AT_ONCE)
+    connection = Connection(connect)
     await connection
     return connection

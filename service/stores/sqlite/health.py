@@ -39,6 +39,8 @@ def check_integrity(db: Db, path: Path, *, seconds: float | None = CHECK_S) -> b
         if exc.sqlite_errorcode != sqlite3.SQLITE_INTERRUPT:
             raise
         return False
+    except sqlite3.DatabaseError as exc:
+        raise StoreRefused(f"{DAMAGED}, {path}: {exc}. {WAY_OUT}") from exc
     finally:
         db.set_progress_handler(None, 0)
     if found != ["ok"]:

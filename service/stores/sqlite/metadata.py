@@ -61,11 +61,11 @@ class SqliteMetadata:
     async def _prepare(self, *, rebuilding: bool) -> None:
         path = self._engine.path
         await asyncio.to_thread(warn_of_network, path)
+        if not await self._engine.read(partial(check_integrity, path=path)):
+            log.info("metadata_check_unfinished", path=str(path), check="mediagate metadata check")
         await self._engine.write(schema.prepare)
         if not rebuilding:
             await self._engine.read(schema.refuse_unfinished_rebuild)
-        if not await self._engine.read(partial(check_integrity, path=path)):
-            log.info("metadata_check_unfinished", path=str(path), check="mediagate metadata check")
 
     async def migrate(self) -> int:
         await self._engine.open()
