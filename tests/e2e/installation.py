@@ -91,6 +91,13 @@ class Installation:
         clean = {k: v for k, v in os.environ.items() if not k.startswith("MEDIAGATE_")}
         return clean | self.stack.env | self.settings | given
 
+    def end_transactions(self) -> None:
+        """Those that a killed process left open: MongoDB lets them hold their documents for a
+        minute, and an operator need not wait. SQLite's locks go with the process."""
+        if self.stack.metadata is not None:
+            with pymongo.MongoClient(self.stack.metadata_url) as client:
+                client.admin.command("killAllSessions", [])
+
     def drop_metadata(self) -> None:
         """All of them, as if the database had been lost."""
         if self.stack.metadata is None:
