@@ -208,6 +208,30 @@ async def test_processes_that_share_the_file_lose_nothing(engine: Engine):
     assert await engine.read(read) == 300
 
 
+LEAVE_WAL = """
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], timeout=0)
+try:
+    print(db.execute("PRAGMA journal_mode = DELETE").fetchone()[0])
+except sqlite3.OperationalError as error:
+    print(error)
+"""
+
+
+async def test_other_processes_see_that_the_file_is_in_use(tmp_path: Path):
+    """Whoever takes itself for the last one removes the log, and with it what others committed."""
+    engines = [Engine(tmp_path / "used.sqlite3", 5) for _ in range(2)]
+    for engine in engines:
+        await engine.open()
+    command = [sys.executable, "-c", LEAVE_WAL, str(engines[0].path)]
+    for engine in engines:
+        told = await asyncio.to_thread(subprocess.check_output, command, text=True)
+        assert told == "database is locked\n"
+        await engine.close()
+    told = await asyncio.to_thread(subprocess.check_output, command, text=True)
+    assert told == "delete\n"
+
+
 async def test_a_full_disk_refuses_writes_and_still_reads(sqlite_world: World):
     store = sqlite_world.store
     kept = await sqlite_world.put("kept")

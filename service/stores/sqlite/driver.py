@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import secrets
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -40,11 +43,14 @@ class Connection(aiosqlite.Connection):
 
 
 async def open_writer(path: Path) -> Connection:
-    """The file is made where it is absent, for its owner only. Never waits for a lock."""
+    """The file is made where it is absent, for its owner only. Never waits for a lock.
+
+    Raises OSError, sqlite3.Error.
+    """
+    await asyncio.to_thread(_make, path)
     return await _open(
         path,
         0,
-        os.O_RDWR | os.O_CREAT,
         "PRAGMA journal_mode = WAL",
         "PRAGMA synchronous = FULL",
         "PRAGMA foreign_keys = ON",
@@ -58,17 +64,33 @@ async def open_reader(path: Path) -> Connection:
     return await _open(
         path,
         _READERS_WAIT_S,
-        os.O_RDWR,
         f"PRAGMA cache_size = -{_READER_CACHE_KIB}",
         "PRAGMA query_only = ON",
     )
 
 
-async def _open(path: Path, wait_s: float, flags: int, *pragmas: str) -> Connection:
-    """Raises OSError, sqlite3.Error."""
+def _make(path: Path) -> None:
+    """An empty file where there is none.
+
+    Never opened under its own name: a process that closes any descriptor of a file loses all its
+    locks on it (POSIX), those of SQLite's connections too, and then another process takes itself
+    for the last one and throws the log away.
+    """
+    if path.exists():
+        return
+    draft = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    try:
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        os.unlink(draft)
+
+
+async def _open(path: Path, wait_s: float, *pragmas: str) -> Connection:
+    """Raises sqlite3.Error."""
 
     def connect() -> Db:
-        os.close(os.open(path, flags | os.O_CLOEXEC, 0o600))
         db = sqlite3.connect(
             path,
             timeout=wait_s,
