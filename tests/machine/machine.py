@@ -12,7 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.machine.door import Answer, Door, path_of
 from tests.machine.model import Bucket, Entry, Facts, Search, folders
 
-KEYS = st.sampled_from(["a", "a/b", "a/b/c", "a b%41+&?", "ä/ß", "日本.mp4"])
+NAMES = ["a", "a/b", "a/b c%41+&?", "ä/ß", "日本.mp4"]
+KEYS = st.sampled_from(NAMES)
 BUCKETS = st.sampled_from(["kept", "plain"])
 BODIES = st.sampled_from([b"", b"x", b"seven b", b"y" * 300])
 TYPES = st.sampled_from(["video/mp4", "video/webm", "image/png", "application/octet-stream"])
@@ -41,8 +42,9 @@ class Objects(RuleBasedStateMachine):
 
     door: ClassVar[Door]
 
-    @initialize()
-    def make_buckets(self) -> None:
+    @initialize(bodies=st.lists(BODIES, min_size=6, max_size=6), facts=st.lists(FACTS, min_size=6))
+    def make_buckets(self, bodies: list[bytes], facts: list[Facts]) -> None:
+        """Most keys name something, or most of what follows would find nothing."""
         self.model = {"kept": Bucket(versioning=True), "plain": Bucket(versioning=False)}
         suffix = secrets.token_hex(6)
         self.names = {name: f"{name}-{suffix}" for name in self.model}
@@ -50,6 +52,9 @@ class Objects(RuleBasedStateMachine):
         for name, bucket in self.model.items():
             made = self.ask("PUT", f"/v1/buckets/{self.names[name]}", json=settings_of(bucket))
             assert made.status == 201, made.body
+        for number, body in enumerate(bodies):
+            bucket = list(self.model)[number % 2]
+            self.put(bucket, NAMES[number // 2], body, facts[number], "", named=False)
 
     def ask(self, method: str, path: str, **given: Any) -> Answer:
         answer = self.door.ask(method, path, **given)
@@ -73,6 +78,10 @@ class Objects(RuleBasedStateMachine):
             return
         if named:
             self.sent.append((bucket, path, {"headers": headers, "data": body}, answer))
+
+    @rule(bucket=BUCKETS, key=KEYS, body=BODIES, facts=FACTS)
+    def overwrite(self, bucket: str, key: str, body: bytes, facts: Facts) -> None:
+        self.put(bucket, key, body, facts, "", named=False)
 
     @rule(which=WHICH)
     def repeat(self, which: int) -> None:
