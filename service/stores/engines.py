@@ -11,6 +11,7 @@ from __future__ import annotations
 from service import settings
 from service.errors import StoreRefused
 from service.stores.ports import MetadataStore
+from service.stores.record_port import RecordStore
 
 SCHEMES = ("mongodb", "mongodb+srv", "sqlite")
 
@@ -35,3 +36,14 @@ def open_metadata(chosen: settings.Metadata) -> MetadataStore:
     from service.stores import mongo
 
     return mongo.open_metadata(chosen)
+
+
+def open_records(chosen: settings.Metadata) -> RecordStore:
+    """The same engine as records; not open until its `open`."""
+    if scheme_of(chosen.url.get_secret_value()) == "sqlite":
+        from service.stores import sqlite
+
+        return sqlite.open_records(chosen)
+    from service.stores import mongo
+
+    return mongo.open_records(chosen)

@@ -8,5 +8,6 @@ package imports the driver.
 """
 
 from service.stores.mongo.metadata import MongoMetadata, open_metadata
+from service.stores.mongo.records import open_records
 
-__all__ = ["MongoMetadata", "open_metadata"]
+__all__ = ["MongoMetadata", "open_metadata", "open_records"]

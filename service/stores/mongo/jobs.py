@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from pymongo import ASCENDING, ReturnDocument
@@ -35,13 +37,13 @@ class MongoJobStore:
         }
         with self._guard.writing():
             times = {"created_at": NOW, "lease_until": NOW}
-            return _job_out(await insert_timed(self._jobs, document, times))
+            return job_out(await insert_timed(self._jobs, document, times))
 
     async def get(self, tenant: TenantId, bucket: BucketId, job: JobId) -> Job | None:
         with self._guard.reading():
             wanted = {"_id": job, "tenant": tenant, "bucket_id": bucket}
             found = await self._jobs.find_one(wanted)
-        return _job_out(found) if found else None
+        return job_out(found) if found else None
 
     async def take(self, owner: str, lease_s: float) -> Job | None:
         with self._guard.writing():
@@ -56,7 +58,7 @@ class MongoJobStore:
                     return_document=ReturnDocument.AFTER,
                 )
                 if taken is not None:
-                    return _job_out(taken)
+                    return job_out(taken)
         return None
 
     async def advance(self, job: Job, owner: str, lease_s: float) -> bool:
@@ -95,7 +97,7 @@ def _ended(state: JobState) -> list[Document]:
     ]
 
 
-def _job_out(document: dict[str, Any]) -> Job:
+def job_out(document: dict[str, Any]) -> Job:
     return Job(
         id=document["_id"],
         tenant=document["tenant"],
@@ -108,3 +110,10 @@ def _job_out(document: dict[str, Any]) -> Job:
         failed=document["failed"],
         finished_at=document.get("finished_at"),
     )
+
+
+def job_in(job: Job, owner: str | None, lease_until: datetime | None) -> Document:
+    """The whole document."""
+    document = asdict(job) | {"state": job.state.value, "owner": owner, "lease_until": lease_until}
+    document["_id"] = document.pop("id")
+    return {name: value for name, value in document.items() if value is not None}

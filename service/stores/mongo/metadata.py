@@ -57,7 +57,7 @@ class MongoMetadata:
         with self._patient.writing():
             await schema.prepare(self._database)
             if not rebuilding:
-                await schema.refuse_unfinished_rebuild(self._database)
+                await schema.refuse_unfinished(self._database)
 
     async def migrate(self) -> int:
         await self.ping()

@@ -24,9 +24,8 @@ from service.stores.mongo.documents import OBJECT, api_key_out, bucket_out
 from service.stores.mongo.driver import Database
 from service.stores.mongo.events import event_in
 from service.stores.mongo.indexes import ensure_indexes
-from service.stores.mongo.restoring import MARK
 from service.stores.mongo.search_migration import make_searchable
-from service.stores.schema_version import SCHEMA_VERSION
+from service.stores.schema_version import SCHEMA_VERSION, UNFINISHED
 
 TRIES, PAUSE_S = 50, 0.02
 
@@ -116,12 +115,11 @@ async def migrate(
     return version
 
 
-async def refuse_unfinished_rebuild(database: Database) -> None:
+async def refuse_unfinished(database: Database) -> None:
     """Raises SchemaMismatch."""
-    if await database["meta"].find_one(MARK) is not None:
-        raise SchemaMismatch(
-            "a rebuild of this database was not finished: run `mediagate rebuild` again"
-        )
+    for mark, told in UNFINISHED.items():
+        if await database["meta"].find_one({"_id": mark}) is not None:
+            raise SchemaMismatch(told)
 
 
 def _too_new(found: int, known: int) -> SchemaMismatch:

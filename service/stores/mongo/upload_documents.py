@@ -125,3 +125,34 @@ def upload_out(document: Document) -> Upload:
         clean_at=document.get("clean_at"),
         looks=document.get("looks", 0),
     )
+
+
+def _keys_in(keys: tuple[UsedKey, ...]) -> list[Document]:
+    named = [asdict(used) for used in keys]
+    return [{k: v for k, v in each.items() if v is not None} for each in named]
+
+
+def upload_in(upload: Upload) -> Document:
+    """The whole document."""
+    committed = upload.state is UploadState.COMMITTED
+    document = intent_in(upload.intent) | {
+        "state": upload.state.value,
+        "epoch": upload.ref.epoch,
+        "owner": upload.ref.owner,
+        "keys": _keys_in(upload.keys),
+        "looks": upload.looks,
+    }
+    if upload.completion is not None:
+        document["completion"] = completion_in(upload.completion)
+    if committed:
+        settled, left = upload.clean_at is None, _keys_in(upload.leftovers)
+        document |= {"replaced": upload.replaced, "settled": settled, "leftovers": left}
+    marks = {
+        "created_at": upload.created_at,
+        "lease_until": upload.lease_until,
+        "completing_at": upload.completing_at,
+        "committed_at": upload.committed_at,
+        "seq": upload.seq,
+        "clean_at": upload.clean_at,
+    }
+    return document | {name: value for name, value in marks.items() if value is not None}

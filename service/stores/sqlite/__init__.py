@@ -10,6 +10,6 @@ A port's step is a plain function over a connection. It runs in the connection's
 first statement to its last, so it neither awaits nor is cancelled half way.
 """
 
-from service.stores.sqlite.metadata import SqliteMetadata, open_metadata
+from service.stores.sqlite.metadata import SqliteMetadata, open_metadata, open_records, path_of
 
-__all__ = ["SqliteMetadata", "open_metadata"]
+__all__ = ["SqliteMetadata", "open_metadata", "open_records", "path_of"]

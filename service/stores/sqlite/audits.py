@@ -121,12 +121,12 @@ class SqliteAuditStore:
     async def progress(self, worker: str) -> Progress:
         def work(db: Db) -> Progress:
             found = one(db, _PROGRESS, worker)
-            return _progress_out(found["facts"]) if found is not None else Progress()
+            return progress_out(found["facts"]) if found is not None else Progress()
 
         return await self._engine.read(work)
 
     async def save_progress(self, worker: str, progress: Progress) -> None:
-        facts = _progress_in(progress)
+        facts = progress_in(progress)
         await self._engine.write(lambda db: change(db, _SAVE, worker, facts))
 
 
@@ -171,7 +171,7 @@ def _name(stray: Stray) -> str:
     return f"{stray.multipart_id or ''}?{stray.blob_key}"
 
 
-def _progress_in(progress: Progress) -> str:
+def progress_in(progress: Progress) -> str:
     began, finished = progress.began_at, progress.finished_at
     return json_in(
         asdict(progress)
@@ -183,7 +183,7 @@ def _progress_in(progress: Progress) -> str:
     )
 
 
-def _progress_out(text: str) -> Progress:
+def progress_out(text: str) -> Progress:
     plain = json_out(text)
     return replace(
         Progress(**plain),

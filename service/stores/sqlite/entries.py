@@ -13,7 +13,14 @@ from service.protocol.event_json import event_line
 from service.protocol.terms import WORD, terms_of
 from service.stores.sqlite.clock import in_ms
 from service.stores.sqlite.driver import Db, Row
-from service.stores.sqlite.rows import OBJECT, marker_in, tombstone_in, version_in, version_out
+from service.stores.sqlite.rows import (
+    OBJECT,
+    Values,
+    marker_in,
+    tombstone_in,
+    version_in,
+    version_out,
+)
 from service.stores.sqlite.statements import change, insert, one
 
 _CURRENT = "SELECT * FROM versions WHERE bucket_id = ? AND key = ? AND latest = 1 AND tenant = ?"
@@ -114,16 +121,17 @@ def _drop_terms(db: Db, row: Row) -> None:
 
 def announce(db: Db, event: Event) -> None:
     """Append an event to the outbox, as part of the change that it tells of."""
-    insert(
-        db,
-        "events",
-        {
-            "id": event.id,
-            "seq": event.seq,
-            "at_ms": in_ms(event.at),
-            "line": event_line(event, 0).decode(),
-            "pending": 1,
-            "position": None,
-            "published_ms": None,
-        },
-    )
+    insert(db, "events", event_values(event))
+
+
+def event_values(event: Event) -> Values:
+    """The row of an event that waits to be published."""
+    return {
+        "id": event.id,
+        "seq": event.seq,
+        "at_ms": in_ms(event.at),
+        "line": event_line(event, 0).decode(),
+        "pending": 1,
+        "position": None,
+        "published_ms": None,
+    }

@@ -49,7 +49,7 @@ class SqliteJobStore:
     async def get(self, tenant: TenantId, bucket: BucketId, job: JobId) -> Job | None:
         def work(db: Db) -> Job | None:
             found = _find(db, tenant, bucket, job)
-            return _job_out(found) if found is not None else None
+            return job_out(found) if found is not None else None
 
         return await self._engine.read(work)
 
@@ -62,7 +62,7 @@ class SqliteJobStore:
             if found is None:
                 return None
             change(db, _TAKE, owner, in_future(lease_s), found["id"])
-            return _job_out(found)
+            return job_out(found)
 
         # Most of the time there is none, and a look costs no turn of the writer.
         if await self._engine.read(due) is None:
@@ -106,7 +106,7 @@ def _note(db: Db, job: Job, owner: str, lease_s: float) -> bool:
     return bool(change(db, _NOTE, *counts, in_future(lease_s), job.id, owner))
 
 
-def _job_out(row: Row) -> Job:
+def job_out(row: Row) -> Job:
     return Job(
         id=row["id"],
         tenant=row["tenant"],

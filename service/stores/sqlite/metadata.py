@@ -22,6 +22,7 @@ from service.stores.sqlite.health import check_integrity, warn_of_network
 from service.stores.sqlite.jobs import SqliteJobStore
 from service.stores.sqlite.leases import SqliteLeaseStore
 from service.stores.sqlite.outbox import SqliteOutbox
+from service.stores.sqlite.records import SqliteRecords
 from service.stores.sqlite.restoring import SqliteRestoring
 from service.stores.sqlite.statements import one
 from service.stores.sqlite.uploads import SqliteUploadLedger
@@ -65,7 +66,7 @@ class SqliteMetadata:
             log.info("metadata_check_unfinished", path=str(path), check="mediagate metadata check")
         await self._engine.write(schema.prepare)
         if not rebuilding:
-            await self._engine.read(schema.refuse_unfinished_rebuild)
+            await self._engine.read(schema.refuse_unfinished)
 
     async def migrate(self) -> int:
         await self._engine.open()
@@ -91,8 +92,17 @@ def open_metadata(chosen: settings.Metadata) -> SqliteMetadata:
 
     Raises StoreRefused for a URL that names none.
     """
+    return SqliteMetadata(path_of(chosen), chosen.timeout_s)
+
+
+def open_records(chosen: settings.Metadata) -> SqliteRecords:
+    return SqliteRecords(Engine(path_of(chosen), chosen.timeout_s))
+
+
+def path_of(chosen: settings.Metadata) -> Path:
+    """Raises StoreRefused."""
     url = chosen.url.get_secret_value()
     path = url.removeprefix(SCHEME)
     if not url.startswith(SCHEME) or not path or path.startswith("?"):
         raise StoreRefused(f"metadata.url must be {SCHEME} and a path; it is {url!r}")
-    return SqliteMetadata(Path(path), chosen.timeout_s)
+    return Path(path)

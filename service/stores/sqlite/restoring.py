@@ -23,6 +23,7 @@ from service.stores.sqlite.entries import (
 )
 from service.stores.sqlite.outbox import JOURNAL
 from service.stores.sqlite.rows import api_key_in, bucket_in, last_seq_out
+from service.stores.sqlite.schema import is_marked
 from service.stores.sqlite.statements import change, insert, one
 
 MARK = "rebuild"
@@ -43,7 +44,7 @@ class SqliteRestoring:
 
     async def begin(self) -> None:
         def work(db: Db) -> None:
-            if not rebuild_is_unfinished(db):
+            if not is_marked(db, MARK):
                 for table in MUST_BE_EMPTY:
                     if one(db, f"SELECT 1 FROM {table} LIMIT 1") is not None:
                         raise Conflict(f"the database is not empty: something is in {table!r}")
@@ -95,10 +96,6 @@ class SqliteRestoring:
             change(db, "DELETE FROM marks WHERE name = ?", MARK)
 
         await self._engine.write(work, deadline_s=PATIENCE_S)
-
-
-def rebuild_is_unfinished(db: Db) -> bool:
-    return one(db, "SELECT 1 FROM marks WHERE name = ?", MARK) is not None
 
 
 def _restore(db: Db, event: Event) -> None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from service.errors import SchemaMismatch
-from service.stores.schema_version import SCHEMA_VERSION
+from service.stores.schema_version import SCHEMA_VERSION, UNFINISHED
 from service.stores.sqlite.driver import Db
-from service.stores.sqlite.restoring import rebuild_is_unfinished
 from service.stores.sqlite.statements import one
 from service.stores.sqlite.tables import APPLICATION_ID, STATEMENTS
 
@@ -41,12 +40,15 @@ def migrate(db: Db, *, version: int = SCHEMA_VERSION, steps: Mapping[int, Step] 
     return version
 
 
-def refuse_unfinished_rebuild(db: Db) -> None:
+def is_marked(db: Db, mark: str) -> bool:
+    return one(db, "SELECT 1 FROM marks WHERE name = ?", mark) is not None
+
+
+def refuse_unfinished(db: Db) -> None:
     """Raises SchemaMismatch."""
-    if rebuild_is_unfinished(db):
-        raise SchemaMismatch(
-            "a rebuild of this database was not finished: run `mediagate rebuild` again"
-        )
+    for mark, told in UNFINISHED.items():
+        if is_marked(db, mark):
+            raise SchemaMismatch(told)
 
 
 def _found(db: Db, version: int) -> int:

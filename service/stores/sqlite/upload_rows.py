@@ -24,7 +24,7 @@ from service.model.upload import (
     UploadState,
     UsedKey,
 )
-from service.stores.sqlite.clock import maybe_moment, moment
+from service.stores.sqlite.clock import in_ms, maybe_moment, moment
 from service.stores.sqlite.driver import Row
 from service.stores.sqlite.rows import (
     Values,
@@ -159,3 +159,42 @@ def upload_out(row: Row, keys: Sequence[Row], *, with_parts: bool) -> Upload:
         clean_at=maybe_moment(row["clean_ms"]),
         looks=row["looks"],
     )
+
+
+def upload_in(upload: Upload) -> Values:
+    """The whole row; `upload_keys_in` has those of its keys."""
+
+    def ms(at: datetime | None) -> int | None:
+        return None if at is None else in_ms(at)
+
+    completion = upload.completion
+    parts = completion.parts if completion is not None else ()
+    return intent_in(upload.intent) | {
+        "state": upload.state.value,
+        "epoch": upload.ref.epoch,
+        "owner": upload.ref.owner,
+        "created_ms": in_ms(upload.created_at),
+        "lease_ms": ms(upload.lease_until),
+        "completion": completion and completion_in(completion),
+        "parts": parts_in(parts) if parts else None,
+        "completing_ms": ms(upload.completing_at),
+        "committed_ms": ms(upload.committed_at),
+        "seq": upload.seq,
+        "replaced": int(upload.replaced),
+        "clean_ms": ms(upload.clean_at),
+        "looks": upload.looks,
+    }
+
+
+def upload_keys_in(upload: Upload) -> list[Values]:
+    left = {key.blob_key for key in upload.leftovers}
+    return [
+        {
+            "upload_id": upload.ref.id,
+            "ordinal": ordinal,
+            "blob_key": key.blob_key,
+            "multipart_id": key.multipart_id,
+            "leftover": int(key.blob_key in left),
+        }
+        for ordinal, key in enumerate(upload.keys)
+    ]
