@@ -8,6 +8,8 @@ An engine's driver is imported only where that engine runs.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from service import settings
 from service.errors import StoreRefused
 from service.stores.ports import MetadataStore
@@ -47,3 +49,12 @@ def open_records(chosen: settings.Metadata) -> RecordStore:
     from service.stores import mongo
 
     return mongo.open_records(chosen)
+
+
+def file_of(chosen: settings.Metadata) -> Path:
+    """Where SQLite keeps the metadata. Raises StoreRefused where another engine does."""
+    if scheme_of(chosen.url.get_secret_value()) != "sqlite":
+        raise StoreRefused("metadata lie in MongoDB: use its own tools, as docs/metadata.md says")
+    from service.stores import sqlite
+
+    return sqlite.path_of(chosen)

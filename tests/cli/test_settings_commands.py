@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import secrets
 import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,19 +13,9 @@ import pytest
 from service.devstack import Stack
 from service.settings import Settings
 from service.stores.mongo.schema import SCHEMA_VERSION
+from tests.cli.commands import mediagate
 
 pytestmark = pytest.mark.timeout(60)
-
-
-def mediagate(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "service", *map(str, arguments)],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
 
 
 @pytest.fixture
