@@ -1,32 +1,58 @@
-"""Small objects: 16 KiB, 16 connections; requests a second, and what each costs in the middle."""
+"""Small objects: 16 KiB, 16 connections; requests a second, and what each costs in the middle.
+
+`mediagate` has its metadata in the embedded MongoDB server, `on SQLite` in a file on the disk.
+"""
 
 from __future__ import annotations
 
+import shutil
 from collections import defaultdict
 from collections.abc import Callable
 
 from tests.load.bench.clients import Way, finished, upload, wrk
 from tests.load.bench.meters import figure, metered
 from tests.load.bench.report import Report
-from tests.load.bench.world import World
+from tests.load.bench.world import World, disk_folder
 
 SIZE_BYTES = 16 << 10
+ON_SQLITE = "on SQLite"
 CONNECTIONS = 16
 
 
 def measure_small(
     world: World, report: Report, *, rounds: int, seconds: int, show: Callable[[str], None]
 ) -> None:
+    disk = disk_folder()
+    try:
+        with world.service(METADATA__URL=f"sqlite:///{disk}/metadata.sqlite3") as (url, pid):
+            world.pids[ON_SQLITE] = pid
+            _measure(world, report, url, rounds=rounds, seconds=seconds, show=show)
+            del world.pids[ON_SQLITE]
+    finally:
+        shutil.rmtree(disk)
+
+
+def _measure(
+    world: World,
+    report: Report,
+    url: str,
+    *,
+    rounds: int,
+    seconds: int,
+    show: Callable[[str], None],
+) -> None:
+    """url: of the service on SQLite."""
     source = world.folder / "small.bin"
     source.write_bytes(b"x" * SIZE_BYTES)
-    for way in world.ways("small"):
+    ways = [*world.ways("small"), world.mediagate("small", url, called=ON_SQLITE)]
+    for way in ways:
         finished([upload(way, source)], SIZE_BYTES)
     found: dict[tuple[str, str], list[dict[str, float]]] = defaultdict(list)
     for number in range(rounds):
         show(f"small objects, round {number + 1} of {rounds}")
-        for way in world.ways("small"):
+        for way in ways:
             _note(found, world, way, "GET", seconds, f"{number}")
-        puts = [world.plain(""), world.mediagate("")]
+        puts = [world.plain(""), world.mediagate(""), world.mediagate("", url, called=ON_SQLITE)]
         if world.anonymous_puts:
             puts = [world.direct("", anonymous=True), world.nginx("", anonymous=True), *puts]
         for way in puts:

@@ -86,9 +86,9 @@ class World:
             process.terminate()
             process.wait(30)
 
-    def mediagate(self, name: str, url: str | None = None) -> Way:
+    def mediagate(self, name: str, url: str | None = None, *, called: str = "mediagate") -> Way:
         there = f"{url or self._url('mediagate')}/v1/buckets/{BUCKET}/objects/{name}"
-        return Way("mediagate", there, there, {"Authorization": f"Bearer {ROOT_KEY}"})
+        return Way(called, there, there, {"Authorization": f"Bearer {ROOT_KEY}"})
 
     def plain(self, name: str) -> Way:
         there = f"{self._url('plain')}/{name}"
