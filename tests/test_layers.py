@@ -88,6 +88,29 @@ def test_drivers_stay_in_their_stores() -> None:
     assert not wrong
 
 
+ABOVE_STORES = LAYERS[: LAYERS.index("stores")]
+QUERY = re.compile(
+    r"\b(SELECT\s.+\sFROM|INSERT\s+INTO|UPDATE\s+\w+\s+SET|DELETE\s+FROM|CREATE\s+TABLE)\b"
+    r"|^\$(set|unset|inc|push|gte?|lte?|in|ne|match|limit|elemMatch|exists)$",
+    re.S,
+)
+"""What is asked of a database: a statement of SQL, or an operator of MongoDB."""
+
+
+def test_no_database_is_spoken_to_above_the_stores() -> None:
+    wrong = [
+        f"{name_of(path)}:{node.lineno} says {node.value[:40]!r}"
+        for path in FILES
+        if own_layer(path) in ABOVE_STORES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant)
+        if isinstance(node.value, str) and QUERY.search(node.value)
+    ]
+    assert not wrong
+    assert QUERY.search("SELECT x\n FROM y")
+    assert QUERY.search("$set")
+
+
 def test_only_the_web_face_and_the_composition_root_know_the_web_server() -> None:
     wrong = [
         f"{name_of(path)} imports {module}"

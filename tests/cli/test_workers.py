@@ -120,6 +120,36 @@ def test_both_serve_one_port_and_one_scrape_shows_both(devstack: Stack, tmp_path
     assert not list(tmp_path.glob("mediagate-metrics-*"))
 
 
+def test_workers_share_a_file_of_sqlite_and_see_at_once_what_the_others_did(
+    devstack: Stack, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/metadata.sqlite3"
+    with supervised(devstack, tmp_path, MEDIAGATE_METADATA__URL=url) as service:
+        port = service.serving()
+        assert call(port, "PUT", "/v1/buckets/shared")[0] == 201
+        for number in range(30):
+            there = f"/v1/buckets/shared/objects/{number % 3}"
+            body = f"content {number}".encode()
+            assert call(port, "PUT", there, body)[0] in (200, 201)
+            assert call(port, "GET", there) == (200, body)
+
+        def writers() -> set[int]:
+            events = service.events("request")
+            return {event["worker"] for event in events if event["method"] == "PUT"}
+
+        assert until(lambda: writers() == {1, 2})
+        os.kill(next(iter(service.workers())), signal.SIGKILL)
+
+        def readable() -> bool:
+            """What waited for the killed worker is cut."""
+            with contextlib.suppress(OSError, http.client.HTTPException):
+                there = "/v1/buckets/shared/objects/2"
+                return call(port, "GET", there) == (200, b"content 29")
+            return False
+
+        assert until(readable)
+
+
 def test_a_killed_worker_is_replaced_while_the_other_serves(
     devstack: Stack, tmp_path: Path
 ) -> None:

@@ -11,6 +11,7 @@ import pymongo
 import pytest
 from metadata_engines import World
 from mongo_servers import EmbeddedMongo, given_url
+from sqlite_plans import long_reads
 
 from service.settings import Metadata
 from service.stores import sqlite
@@ -74,8 +75,15 @@ async def sqlite_world(sqlite_settings: Metadata) -> AsyncIterator[World]:
 
     store = sqlite.open_metadata(sqlite_settings)
     await store.start()
+    engine, statements = store._engine, set[str]()
+    assert engine._writer is not None
+    assert engine._readers is not None
+    for connection in (engine._writer._connection, *engine._readers._all):
+        await connection.set_trace_callback(statements.add)
     yield await World(store, pass_time).open()
     await store.close()
+    assert statements
+    assert not await asyncio.to_thread(long_reads, engine.path, statements)
 
 
 ENGINES = ("memory", "mongo", "sqlite")
