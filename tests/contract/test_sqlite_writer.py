@@ -16,6 +16,7 @@ from metadata_engines import TENANT, World
 
 from service.errors import OutcomeUnknown, StoreFull, StoreTimeout, StoreUnavailable
 from service.model.bucket import BucketSettings
+from service.stores.sqlite import writer as module
 from service.stores.sqlite.driver import Db
 from service.stores.sqlite.engine import Engine
 from service.stores.sqlite.errors import translate
@@ -175,6 +176,34 @@ async def test_what_is_under_way_ends_before_the_file_is_closed(tmp_path: Path):
     await asyncio.sleep(0)
     await engine.close()
     assert sorted(await asyncio.gather(*writing)) == list(range(1, 51))
+
+
+SLOWLY = "SELECT count(*) FROM blobs a, blobs b WHERE length(a.b) + length(b.b) > 1"
+
+
+async def test_the_log_stays_short_though_somebody_always_reads(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "LONGEST_LOG_BYTES", 10 << 20)
+    log = engine.path.with_name(f"{engine.path.name}-wal")
+    await engine.write(lambda db: db.execute("CREATE TABLE blobs (b BLOB)"))
+    ends, longest, done = 0, 0, False
+
+    async def read_all_the_time() -> None:
+        nonlocal ends
+        while not done:
+            await engine.read(lambda db: db.execute(SLOWLY).fetchall())
+            ends += 1
+
+    reading = [asyncio.create_task(read_all_the_time()) for _ in range(3)]
+    add = "INSERT INTO blobs VALUES (randomblob(500000))"
+    for _ in range(150):
+        await engine.write(lambda db: db.execute(add))
+        longest = max(longest, await asyncio.to_thread(lambda: log.stat().st_size))
+    done = True
+    await asyncio.gather(*reading)
+    assert ends > 30
+    assert longest < 12 << 20, "75 MB were written"
 
 
 COUNT = """

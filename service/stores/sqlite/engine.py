@@ -56,7 +56,7 @@ class Engine:
         deadline = loop.time() + _OPENING_S
         while True:
             try:
-                return Writer(await open_writer(self.path))
+                return Writer(await open_writer(self.path), self.path)
             except sqlite3.Error as exc:
                 if not is_busy(exc) or loop.time() > deadline:
                     raise

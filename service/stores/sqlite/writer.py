@@ -10,27 +10,39 @@ takes it back; after that the caller waits for the outcome, or is told that it i
 
 Other processes write to the same file, each under SQLite's lock (BEGIN IMMEDIATE). SQLite would
 wait for it in ever longer sleeps; asking again soon, at random, shares it more evenly.
+
+SQLite copies the log back into the file in passing, as far as no reader still looks at an older
+state. Where somebody always does, it never gets to the end, and the log grows without one: past
+`LONGEST_LOG_BYTES` the writer stops for a moment, until the readers of that moment are through.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 from threading import Lock
 from typing import Any, TypeVar
+
+import structlog
 
 from service.errors import MediagateError, OutcomeUnknown, StoreTimeout, StoreUnavailable
 from service.stores.sqlite.driver import Connection, Db
 from service.stores.sqlite.errors import ends_transaction, is_busy, translate
 
 T = TypeVar("T")
+log = structlog.get_logger()
 
 MOST_AT_ONCE = 64
+LONGEST_LOG_BYTES = 64 << 20
+READERS_PATIENCE_S, REST_S = 2.0, 10.0
+"""How long readers are waited for, and how long until that is tried again where it was in vain."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.0005, 0.01
 
 Outcome = tuple[Any, BaseException | None]
@@ -72,8 +84,9 @@ class _Step:
 class Writer:
     """The one connection of this process that writes."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, path: Path) -> None:
         self._connection = connection
+        self._log = _Log(path)
         self._waiting: deque[_Step] = deque()
         self._working: asyncio.Task[None] | None = None
 
@@ -114,18 +127,52 @@ class Writer:
             while self._waiting:
                 steps = [self._waiting.popleft() for _ in range(self._next_group())]
                 try:
-                    outcomes = await self._connection.call(partial(_run_together, steps))
+                    outcomes, log_is_long = await self._connection.call(partial(self._run, steps))
                 except BaseException:
                     for step in steps:
                         step.end(None, OutcomeUnknown("the metadata store was closed"))
                     raise
                 for step, (value, error) in zip(steps, outcomes, strict=True):
                     step.end(value, error)
+                if log_is_long:  # those who waited have been told by now
+                    await self._connection.call(self._log.shorten)
         finally:
             self._working = None
 
+    def _run(self, steps: Sequence[_Step], db: Db) -> tuple[list[Outcome], bool]:
+        return _run_together(steps, db), self._log.is_long()
+
     def _next_group(self) -> int:
         return min(len(self._waiting), MOST_AT_ONCE)
+
+
+class _Log:
+    """The write-ahead log beside the file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = f"{path}-wal"
+        self._not_before = 0.0
+
+    def shorten(self, db: Db) -> None:
+        """In the writer's thread: copy it back and cut it off."""
+        try:
+            db.execute(f"PRAGMA busy_timeout = {round(READERS_PATIENCE_S * 1000)}")
+            (busy, _, _) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as exc:
+            busy = True
+            log.warning("metadata_log_not_shortened", error=repr(exc))
+        finally:
+            db.execute("PRAGMA busy_timeout = 0")
+        if busy:
+            self._not_before = time.monotonic() + REST_S
+
+    def is_long(self) -> bool:
+        if time.monotonic() < self._not_before:
+            return False
+        try:
+            return os.stat(self._path).st_size > LONGEST_LOG_BYTES
+        except FileNotFoundError:
+            return False
 
 
 def _run_together(steps: Sequence[_Step], db: Db) -> list[Outcome]:
