@@ -14,6 +14,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import time
 from collections import Counter
@@ -423,6 +424,44 @@ async def test_f4_a_full_disk_is_told_and_heals(
             await world.settle_and_judge(load, bar="F4")
         finally:
             world.installation.kill_all()
+
+
+async def test_f4_a_full_disk_of_the_metadata_is_told_and_heals(
+    small_disk: Path, servers: Servers, tmp_path: Path, report: Report
+) -> None:
+    world = World(servers, tmp_path, report, "sqlite")
+    try:
+        process = await world.serve(METADATA__URL=f"sqlite:///{small_disk}/metadata.sqlite3")
+        await world.make_bucket()
+        ballast = small_disk / "ballast"
+        await asyncio.to_thread(_leave, small_disk, ballast, 1 << 20)
+        kept: list[str] = []
+        async with ClientSession(world.url, headers=AUTHORIZED) as http:
+            for number in range(3000):
+                key = f"small/{number}"
+                data = body_of(key, 100)
+                async with http.put(f"{BUCKET}/objects/{key}", data=data) as response:
+                    if response.status != 201:
+                        break
+                    kept.append(key)
+            assert response.status == 507, process.events("store_trouble")
+            for key in kept:
+                async with http.get(f"{BUCKET}/objects/{key}") as response:
+                    assert await response.read() == body_of(key, 100)
+            ballast.unlink()
+            healed_s = await until(lambda: _put(http, "after", 100), within_s=10)
+            async with http.get(f"{BUCKET}/objects?limit=1000") as response:
+                listed = [item["key"] for item in (await response.json())["items"]]
+            assert {*listed} <= {*kept, "after"}
+            assert len(listed) == min(len(kept) + 1, 1000)
+        report.add("F4 metadata", kept_and_readable=len(kept), healed_after_s=healed_s)
+    finally:
+        world.installation.kill_all()
+
+
+def _leave(disk: Path, ballast: Path, room: int) -> None:
+    """Fill the disk up to so many bytes."""
+    ballast.write_bytes(bytes(shutil.disk_usage(disk).free - room))
 
 
 async def _fill(http: ClientSession) -> tuple[list[str], list[int]]:
