@@ -19,7 +19,7 @@ import pytest
 from blockbuster import BlockBuster
 from pydantic import SecretStr
 
-from service.devstack import MetadataKind, S3Kind, Stack, running_stack
+from service.devstack import S3Kind, Stack, running_stack
 from service.devstack.servers import find_binary
 from service.settings import S3, Http, Metadata, Settings, Telemetry
 from service.telemetry.logging import configure_logging
@@ -63,7 +63,7 @@ def require_minio() -> None:
         pytest.skip("there is no `minio` binary (make minio)")
 
 
-def _started(data: Path, s3: S3Kind, metadata: MetadataKind) -> Iterator[Stack]:
+def _started(data: Path, s3: S3Kind, metadata: str) -> Iterator[Stack]:
     # The data goes with the session, so the servers may be killed.
     with running_stack(data, s3, metadata, in_memory=True, stop_grace_s=3) as stack:
         yield stack

@@ -40,15 +40,11 @@ class S3Choice(StrEnum):
     MINIO = "minio"
 
 
-class MetadataChoice(StrEnum):
-    SQLITE = "sqlite"
-    MONGO = "mongo"
-
-
 Data = Annotated[Path, typer.Option(help="The folder that keeps everything between runs.")]
 S3Option = Annotated[S3Choice, typer.Option("--s3", help="The S3 server.")]
 MetadataOption = Annotated[
-    MetadataChoice, typer.Option("--metadata", help="A file of SQLite, or a MongoDB server.")
+    str,
+    typer.Option("--metadata", help="`sqlite`, a file; `mongo`, a server; or the URL of others."),
 ]
 WithParent = Annotated[
     bool, typer.Option("--die-with-parent", hidden=True, help="Stop when the caller is gone.")
@@ -59,13 +55,13 @@ WithParent = Annotated[
 def stack(
     data: Data = Path(".dev"),
     s3: S3Option = S3Choice.SEAWEEDFS,
-    metadata: MetadataOption = MetadataChoice.SQLITE,
+    metadata: MetadataOption = "sqlite",
     with_parent: WithParent = False,
 ) -> None:
     """Run the servers that the service needs on this machine, without the service."""
     with (
         _until_interrupted(with_parent=with_parent) as on_hurry,
-        running_stack(data, s3.value, metadata.value) as servers,
+        running_stack(data, s3.value, metadata) as servers,
     ):
         on_hurry(servers.kill)
         typer.echo(f"stack ready: {data / 'env'}")
@@ -78,7 +74,7 @@ def stack(
 def dev(
     data: Data = Path(".dev"),
     s3: S3Option = S3Choice.SEAWEEDFS,
-    metadata: MetadataOption = MetadataChoice.SQLITE,
+    metadata: MetadataOption = "sqlite",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 is any free one.")] = 8080,
     with_parent: WithParent = False,
 ) -> None:
@@ -89,7 +85,7 @@ def dev(
             raise StackError(f"port {port} is in use; choose another one (make run PORT=…)")
         servers = None
         if not _other_servers_are_named():
-            servers = cleanup.enter_context(running_stack(data, s3.value, metadata.value))
+            servers = cleanup.enter_context(running_stack(data, s3.value, metadata))
             on_hurry(servers.kill)
         settings = load_settings(None, **(servers.env if servers else {}))
         token = ensure_first_key(data / "key", settings)

@@ -8,6 +8,6 @@ only run. May import nothing of the service; imported by `cli` and the tests onl
 
 from service.devstack.errors import StackError
 from service.devstack.process import Child
-from service.devstack.stack import MetadataKind, S3Kind, Stack, running_stack
+from service.devstack.stack import S3Kind, Stack, running_stack
 
-__all__ = ["Child", "MetadataKind", "S3Kind", "Stack", "StackError", "running_stack"]
+__all__ = ["Child", "S3Kind", "Stack", "StackError", "running_stack"]

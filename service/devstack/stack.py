@@ -30,7 +30,6 @@ from service.devstack.servers import (
 )
 
 S3Kind = Literal["seaweedfs", "minio"]
-MetadataKind = Literal["sqlite", "mongo"]
 
 START_TIMEOUT_S = 60.0
 # SeaweedFS waits 15 s for streams that never end before it closes; what it has acknowledged is
@@ -43,7 +42,7 @@ START_ATTEMPTS = 4
 class Stack:
     """A running stack. env: what the service needs to know, as MEDIAGATE_* variables.
 
-    metadata: None where they are a file of SQLite, which needs no server.
+    metadata: None where they need no server of the stack's: a file of SQLite, or somewhere else.
     """
 
     s3: Child
@@ -87,13 +86,14 @@ class Stack:
 def running_stack(
     data: Path,
     s3: S3Kind = "seaweedfs",
-    metadata: MetadataKind = "sqlite",
+    metadata: str = "sqlite",
     *,
     in_memory: bool = False,
     stop_grace_s: float = STOP_GRACE_S,
 ) -> Iterator[Stack]:
     """Run a stack on a data folder, made where it is absent, and stop it at the end.
 
+    metadata: `sqlite`, `mongo`, or the URL of metadata that are somebody else's care.
     in_memory: what MongoDB has is not kept (for tests). Must be entered in the main thread.
     Raises StackError where the folder is in use, a binary is missing or a server does not start,
     and where the metadata of that folder are kept by the other engine.
@@ -109,18 +109,19 @@ def running_stack(
         if metadata == "mongo":
             recipe = _metadata_recipe(s3, in_memory=in_memory)
             servers.append(_Server(data, memory, lock, recipe))
-        else:
+        elif metadata == "sqlite":
             refuse_to_hide(data, s3)
+        elif "://" not in metadata:
+            raise StackError(f"metadata must be sqlite, mongo or a URL, not {metadata!r}")
         cleanup.callback(_stop, servers, stop_grace_s)
         for server in servers:
             server.launch()
         deadline = time.monotonic() + START_TIMEOUT_S
         s3_child, *metadata_children = [server.wait_healthy(deadline) for server in servers]
+        metadata_url = sqlite_url(data, s3) if metadata == "sqlite" else metadata
         if metadata_children:
             port = metadata_children[0].plan.port
             metadata_url = f"mongodb://{HOST}:{port}/?replicaSet=secantus"
-        else:
-            metadata_url = sqlite_url(data, s3)
         stack = Stack(
             s3=s3_child,
             metadata=metadata_children[0] if metadata_children else None,

@@ -31,11 +31,13 @@ def ready_line(process: subprocess.Popen[str]) -> re.Match[str]:
     return match
 
 
-@pytest.mark.parametrize(("metadata", "processes"), [("sqlite", 2), ("mongo", 3)])
+@pytest.mark.parametrize(("metadata", "processes"), [("sqlite", 2), ("mongo", 3), ("url", 2)])
 def test_dev_serves_keeps_everything_and_leaves_nothing_running(
-    tmp_path: Path, metadata: str, processes: int
+    devstack: Stack, tmp_path: Path, metadata: str, processes: int
 ) -> None:
     data = tmp_path / "data"
+    if metadata == "url":
+        metadata = devstack.metadata_url
     command = ("dev", "--metadata", metadata, "--data", data, "--port")
     with running(*command, choose_ports(1)[0]) as first:
         url, token = ready_line(first).groups()

@@ -81,6 +81,15 @@ def test_metadata_are_a_file_beside_one_server_unless_asked_otherwise(tmp_path: 
         stack.check()
 
 
+def test_metadata_may_be_somewhere_else(tmp_path: Path) -> None:
+    url = "mongodb://there.example:27017/?replicaSet=rs0"
+    with running_stack(tmp_path, metadata=url, stop_grace_s=0) as stack:
+        assert (stack.metadata, stack.metadata_url) == (None, url)
+    refusal = pytest.raises(StackError, match="sqlite, mongo or a URL, not 'postgres'")
+    with refusal, running_stack(tmp_path, metadata="postgres"):
+        pass
+
+
 def test_metadata_of_the_other_engine_are_not_hidden(tmp_path: Path) -> None:
     (tmp_path / "secantusdb" / "seaweedfs").mkdir(parents=True)
     (tmp_path / "secantusdb" / "seaweedfs" / "WiredTiger").touch()
