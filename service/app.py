@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from functools import partial
 
 import structlog
 from aiohttp import web
@@ -56,9 +57,12 @@ Opener = Callable[[Settings], AbstractAsyncContextManager[Runtime]]
 
 
 @asynccontextmanager
-async def open_runtime(settings: Settings, *, rebuilding: bool = False) -> AsyncIterator[Runtime]:
+async def open_runtime(
+    settings: Settings, *, rebuilding: bool = False, checking: bool = False
+) -> AsyncIterator[Runtime]:
     """Stores that answer, with their bucket and indexes; closed at the end, tasks first.
 
+    checking: for a service, which lives long enough for a look at what it is going to work on.
     Raises StoreUnavailable where a store does not answer, SchemaMismatch.
     """
     metrics = Metrics()
@@ -66,7 +70,7 @@ async def open_runtime(settings: Settings, *, rebuilding: bool = False) -> Async
         grace = Grace(settings.http.shutdown_grace_s)
         metadata = open_metadata(settings.metadata)
         stack.push_async_callback(_close, "metadata", metadata.close, grace)
-        await metadata.start(rebuilding=rebuilding)
+        await metadata.start(rebuilding=rebuilding, checking=checking)
         blobs = await open_blob_store(settings.s3)
         stack.push_async_callback(_close, "blobs", blobs.close, grace)
         await blobs.ensure_bucket()
@@ -103,8 +107,13 @@ async def _close(store: str, close: Callable[[], Awaitable[None]], grace: Grace)
         log.warning("store_left_open", store=store)
 
 
+_FOR_A_SERVICE = partial(open_runtime, checking=True)
+
+
 def build_app(
-    settings: Settings, opener: Opener = open_runtime, routes: Iterable[Route] = ROUTES
+    settings: Settings,
+    opener: Opener = _FOR_A_SERVICE,
+    routes: Iterable[Route] = ROUTES,
 ) -> web.Application:
     """The application, not started. opener: where its stores come from (tests bring fakes)."""
     app = web.Application(

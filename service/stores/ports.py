@@ -102,9 +102,10 @@ class MetadataStore(Protocol):
     @property
     def restoring(self) -> Restoring: ...
 
-    async def start(self, *, rebuilding: bool = False) -> None:
+    async def start(self, *, rebuilding: bool = False, checking: bool = True) -> None:
         """Check `schema_version` and make what is missing.
 
+        checking: also look for damage first, for a few seconds at most, where the engine can.
         Raises SchemaMismatch for a database of a newer release, or of an older one that needs
         `mediagate migrate`, and unless `rebuilding` for one whose rebuild was not finished.
         """

@@ -182,7 +182,7 @@ class FakeMetadata:
         self.outbox = FakeOutbox(self.clock, self.replica)
         self.restoring = FakeRestoring(self.replica, self.keys)
 
-    async def start(self, *, rebuilding: bool = False) -> None:
+    async def start(self, *, rebuilding: bool = False, checking: bool = True) -> None:
         if self.restoring.under_way and not rebuilding:
             raise SchemaMismatch("a rebuild was not finished")
 

@@ -52,7 +52,8 @@ class MongoMetadata:
         self.outbox = MongoOutbox(self._database, self._guard, self._transactions)
         self.restoring = MongoRestoring(self._database, self._patient)
 
-    async def start(self, *, rebuilding: bool = False) -> None:
+    async def start(self, *, rebuilding: bool = False, checking: bool = True) -> None:
+        """checking: MongoDB looks after its files itself."""
         await self.ping()  # the patience below is for building indexes, not for finding a server
         with self._patient.writing():
             await schema.prepare(self._database)

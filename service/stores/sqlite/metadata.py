@@ -50,20 +50,24 @@ class SqliteMetadata:
         self.outbox = SqliteOutbox(engine)
         self.restoring = SqliteRestoring(engine)
 
-    async def start(self, *, rebuilding: bool = False) -> None:
+    async def start(self, *, rebuilding: bool = False, checking: bool = True) -> None:
         """Raises StoreRefused also for a file that is damaged or cannot be opened."""
         await self._engine.open()
         try:
+            if checking:
+                await self._check()
             await self._prepare(rebuilding=rebuilding)
         except BaseException:
             await self._engine.close()
             raise
 
-    async def _prepare(self, *, rebuilding: bool) -> None:
+    async def _check(self) -> None:
         path = self._engine.path
         await asyncio.to_thread(warn_of_network, path)
         if not await self._engine.read(partial(check_integrity, path=path)):
             log.info("metadata_check_unfinished", path=str(path), check="mediagate metadata check")
+
+    async def _prepare(self, *, rebuilding: bool) -> None:
         await self._engine.write(schema.prepare)
         if not rebuilding:
             await self._engine.read(schema.refuse_unfinished)
