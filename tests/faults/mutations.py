@@ -299,6 +299,62 @@ MUTATIONS = (
         ),
         "stores/mongo/commit.py, _remove_source()",
     ),
+    Mutation(
+        "an overwrite that keeps versions ends none",
+        "tests/fakes/version_index.py",
+        (
+            (
+                "if isinstance(current, DeleteMarker) or bucket.settings.versioning:",
+                "if isinstance(current, DeleteMarker):",
+            ),
+        ),
+        "stores/mongo/placing.py and stores/sqlite/placing.py, _end()",
+    ),
+    Mutation(
+        "a marker's event",
+        DELETIONS,
+        (
+            (
+                "            tables.events.append("
+                "Event(kind, key, seq, marker.id, bucket_id, marker.id))\n",
+                "",
+            ),
+        ),
+        "stores/mongo/deletions.py and stores/sqlite/deletions.py, _hide()",
+    ),
+    Mutation(
+        "the youngest of the others is the latest",
+        DELETIONS,
+        (
+            (
+                "put_entry(tables, replace(others[0], latest=True, changed_seq=seq))",
+                "put_entry(tables, replace(others[-1], latest=True, changed_seq=seq))",
+            ),
+        ),
+        "stores/mongo/deletions.py and stores/sqlite/deletions.py, _remove()",
+    ),
+    Mutation(
+        "the order of a key outlives its youngest version",
+        DELETIONS,
+        (
+            (
+                "put_entry(tables, replace(others[0], latest=True, changed_seq=seq))",
+                "put_entry(tables, replace(others[0], latest=True))",
+            ),
+        ),
+        "stores/mongo/deletions.py and stores/sqlite/deletions.py, _remove()",
+    ),
+    Mutation(
+        "the blob of a version that was ended for good",
+        DELETIONS,
+        (
+            (
+                "        elif others:\n            kill(tables, target, self.clock.now)\n",
+                "        elif others:\n            tables.versions.pop(target.id, None)\n",
+            ),
+        ),
+        "stores/mongo/deletions.py and stores/sqlite/deletions.py, _remove()",
+    ),
 )
 
 
