@@ -101,5 +101,6 @@ async def list_all(http: ClientSession) -> list[str]:
 
 
 async def assert_store_has_exactly(installation: Installation, versions: int) -> None:
-    assert len(await installation.store_keys()) == versions
+    found = await installation.store_keys()
+    assert len(found) == versions, found
     assert not installation.multipart_files()

@@ -465,7 +465,11 @@ def _leave(disk: Path, ballast: Path, room: int) -> None:
 
 
 async def _fill(http: ClientSession) -> tuple[list[str], list[int]]:
-    """Upload until the store has no room; what was kept, and every status."""
+    """Upload until the store has no room; what was kept, and every status.
+
+    MinIO now and then cuts the connection of the one that meets the full disk, and of its retries:
+    that is an outcome which nobody knows, and the next one is told 507.
+    """
     kept, answers = [], []
     for number in range(60):
         key = f"filling/{number}"
@@ -473,9 +477,10 @@ async def _fill(http: ClientSession) -> tuple[list[str], list[int]]:
             f"{BUCKET}/objects/{key}", data=BytesIO(body_of(key, 7 * MIB))
         ) as response:
             answers.append(response.status)
-        if answers[-1] != 201:
+        if answers[-1] == 507 or answers.count(503) > 3:
             return kept, answers
-        kept.append(key)
+        if answers[-1] == 201:
+            kept.append(key)
     raise AssertionError("the disk does not get full")
 
 

@@ -37,7 +37,8 @@ def test_a_short_run_measures_every_way(tmp_path: Path) -> None:
     run = json.loads((tmp_path / "bench.json").read_text())
     kinds = ("upload", "download", "8 uploads", "8 downloads", "first byte", "16 KiB GET")
     for kind in (*kinds, "16 KiB PUT"):
-        assert {*run["figures"][kind]} == WAYS, kind
+        small = {"on SQLite"} if "16 KiB" in kind else set()
+        assert {*run["figures"][kind]} == WAYS | small, kind
     assert run["ratios"]["download"]["MB/s / nginx"] > 0
     assert run["ratios"]["upload, unknown length"]["MB/s / nginx"] > 0
     assert {*run["figures"]["16 KiB GET by workers"]} == {"1 worker", "2 workers"}
