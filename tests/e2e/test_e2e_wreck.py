@@ -1,8 +1,8 @@
 """The end of what `test_e2e_crashes` killed; last by name, since it may take a minute to fall due.
 
 A process that dies in its commit leaves a transaction open, and MongoDB ends that only after
-`transactionLifetimeLimitSeconds` (60). Run alone, this waits for it; with SQLite there is nothing to
-wait for.
+`transactionLifetimeLimitSeconds` (60). Run alone, this waits for it; SQLite leaves nothing to wait
+for.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from tests.e2e.wreck import Wreck, assert_store_has_exactly
 async def test_what_was_cut_by_the_kills_is_swept(wreck: Wreck) -> None:
     installation = wreck.installation
     settled = 0
-    # What one pass begins and cannot end has a lease again. The second look of the tombstones is for
-    # what the store had in hand when the service died, and finishes after the first.
+    # What one pass begins and cannot end has a lease again. The second look of the tombstones is
+    # for what the store had in hand when the service died, and finishes after the first.
     for _ in range(8):
         report = await asyncio.to_thread(installation.sweep, UPLOADS__TOMBSTONE_S=3)
         settled += report["aborted"] + report["rolled_forward"]
