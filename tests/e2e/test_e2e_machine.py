@@ -11,7 +11,7 @@ from tests.e2e.installation import ROOT_KEY, Installation, Process
 from tests.machine.door import Door
 from tests.machine.run import EXAMPLES, LONGEST_S, run_machine
 
-ENGINES = {True: 12, False: 30}
+ENGINES = {True: 5, False: 12}
 """Sequences, with a MongoDB server and without: the embedded one takes 30 ms for each change."""
 
 

@@ -1,9 +1,4 @@
-"""The end of what `test_e2e_crashes` killed; last by name, since it may take a minute to fall due.
-
-A process that dies in its commit leaves a transaction open, and MongoDB ends that only after
-`transactionLifetimeLimitSeconds` (60). Run alone, this waits for it; SQLite leaves nothing to wait
-for.
-"""
+"""The end of what `test_e2e_crashes` killed; last by name, so that much has fallen due."""
 
 from __future__ import annotations
 
@@ -18,6 +13,7 @@ from tests.e2e.wreck import Wreck, assert_store_has_exactly
 @pytest.mark.timeout(240)
 async def test_what_was_cut_by_the_kills_is_swept(wreck: Wreck) -> None:
     installation = wreck.installation
+    installation.end_transactions()
     settled = 0
     # What one pass begins and cannot end has a lease again. The second look of the tombstones is
     # for what the store had in hand when the service died, and finishes after the first.

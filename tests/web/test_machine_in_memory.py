@@ -26,4 +26,4 @@ def door() -> Iterator[Door]:
 
 @pytest.mark.timeout(LONGEST_S if EXAMPLES else 120)
 def test_every_sequence_of_requests_is_what_the_model_says(door: Door) -> None:
-    run_machine(door, examples=40)
+    run_machine(door, examples=20)
