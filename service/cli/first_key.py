@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from service.devstack.data_folder import write_private
 from service.model.api_key import ApiKey, Scope
 from service.model.ids import DEFAULT_TENANT, KeyId, new_id
 from service.protocol.api_tokens import ApiToken, format_token, new_token, parse_token
 from service.settings import Settings
+
+if TYPE_CHECKING:
+    from service.stores.ports import MetadataStore
 
 NAME = "first key"
 
@@ -28,25 +32,33 @@ def ensure_first_key(path: Path, settings: Settings) -> str:
 
 
 async def _make_known(settings: Settings, kept: ApiToken | None) -> ApiToken:
-    from service.app import open_runtime
+    """Asks the metadata alone, so that a service may be on its way up meanwhile."""
+    from service.stores.engines import open_metadata
 
-    async with open_runtime(settings) as runtime:
-        keys = runtime.metadata.keys
-        known = await keys.get(kept.key_id) if kept else None
-        if kept and known and _still_good(known, kept):
-            return kept
-        token = kept if kept and not known else new_token(KeyId(new_id()))
-        await keys.create(
-            ApiKey(
-                id=token.key_id,
-                tenant=DEFAULT_TENANT,
-                name=NAME,
-                secret_sha256=token.secret_sha256,
-                scopes=frozenset(Scope),
-                created_at=await runtime.metadata.now(),
-            )
+    metadata = open_metadata(settings.metadata)
+    try:
+        await metadata.start(checking=False)
+        return await _known_by(metadata, kept)
+    finally:
+        await metadata.close()
+
+
+async def _known_by(metadata: MetadataStore, kept: ApiToken | None) -> ApiToken:
+    known = await metadata.keys.get(kept.key_id) if kept else None
+    if kept and known and _still_good(known, kept):
+        return kept
+    token = kept if kept and not known else new_token(KeyId(new_id()))
+    await metadata.keys.create(
+        ApiKey(
+            id=token.key_id,
+            tenant=DEFAULT_TENANT,
+            name=NAME,
+            secret_sha256=token.secret_sha256,
+            scopes=frozenset(Scope),
+            created_at=await metadata.now(),
         )
-        return token
+    )
+    return token
 
 
 def _still_good(known: ApiKey, kept: ApiToken) -> bool:

@@ -88,12 +88,12 @@ def dev(
             servers = cleanup.enter_context(running_stack(data, s3.value, metadata))
             on_hurry(servers.kill)
         settings = load_settings(None, **(servers.env if servers else {}))
-        token = ensure_first_key(data / "key", settings)
         service = _start_service(data, free_port)
         grace_s = settings.http.shutdown_grace_s + 5
         cleanup.callback(lambda: service.wait_stopped(time.monotonic() + grace_s))
         cleanup.callback(service.terminate)
         on_hurry(service.kill)
+        token = ensure_first_key(data / "key", settings)
         service.wait_healthy(time.monotonic() + SERVICE_START_TIMEOUT_S)
         typer.echo(f"mediagate ready: http://{HOST}:{free_port}  key: {token}")
         while service.exit_code is None:
