@@ -88,9 +88,14 @@ async def _kept_there(world: World) -> None:
     await world.put(KEY)
 
 
+async def _three_kept(world: World) -> None:
+    await _kept_there(world)
+    await world.put(KEY)
+
+
 async def _delete_latest(world: World, fault: Fault | None) -> Process:
-    """For good: the one before it is the latest then."""
-    version = world.history.operations[1].version
+    """For good: the one before it, not the oldest, is the latest then."""
+    version = world.history.operations[2].version
     assert version is not None
     return await world.delete(KEY, version=version.id, fault=fault)
 
@@ -227,7 +232,7 @@ STORIES = (
     Story("delete", _delete, scene=_something_there),
     Story("overwrite-keeping", _put(), scene=_kept_there),
     Story("delete-keeping", _delete, scene=_kept_there),
-    Story("delete-version", _delete_latest, scene=_kept_there),
+    Story("delete-version", _delete_latest, scene=_three_kept),
     Story("copy", _copy, scene=_source(OTHER, over=True), heals=frozenset({"blobs.copy"})),
     Story(
         "copy-multipart",
