@@ -2,10 +2,12 @@
 
 States (each step is a compare-and-set on {id, epoch, owner, state}):
 
-    admitting -> open -> completing -> committed     (open -> committed: one PutObject)
-        '----------'---------'-> undoing -> undone
+    admitting -> open -> completing -> committed     (open -> committed: the blob is whole)
+        |        | ^-> sealing |
+        '--------'-----'-------'-> undoing -> undone
 
-`admitting` is the state of an upload whose quota is not reserved yet. `undoing` never returns.
+`admitting` is the state of an upload whose quota is not reserved yet. `sealing` is that of a
+resumable one whose multipart is being completed (model/resumable.py). `undoing` never returns.
 Every S3 key that an upload ever uses stands in `keys` before it is used.
 """
 
@@ -18,19 +20,26 @@ from enum import StrEnum
 
 from service.model.ids import BlobKey, BucketId, MultipartId, TenantId, UploadId, VersionId
 from service.model.preconditions import Preconditions
+from service.model.resumable import Progress, ResumableTerms
 from service.model.version import ObjectFacts, Version
 
 
 class UploadState(StrEnum):
     ADMITTING = "admitting"
     OPEN = "open"
+    SEALING = "sealing"
     COMPLETING = "completing"
     COMMITTED = "committed"
     UNDOING = "undoing"
     UNDONE = "undone"
 
 
-UNDOABLE = (UploadState.ADMITTING, UploadState.OPEN, UploadState.COMPLETING)
+UNDOABLE = (
+    UploadState.ADMITTING,
+    UploadState.OPEN,
+    UploadState.SEALING,
+    UploadState.COMPLETING,
+)
 """States from which `undoing` may be won."""
 UNFINISHED = (*UNDOABLE, UploadState.UNDOING)
 """States that still owe work; an upload in one of them holds a lease."""
@@ -65,7 +74,7 @@ class Intent:
 
     declared_size_bytes: None while the length is unknown. staged: to be committed together with
     others or not at all, so nobody but its owner ever commits it. moved_from: for a move that is a
-    copy.
+    copy. resumable: None for one that ends with its request.
     """
 
     id: UploadId
@@ -80,6 +89,7 @@ class Intent:
     idempotency: Idempotency | None = None
     staged: bool = False
     moved_from: MovedFrom | None = None
+    resumable: ResumableTerms | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +155,8 @@ class Upload:
     replaced: after the commit, whether the key named a version before.
     committed_at, seq: after the commit, what the version got.
     clean_at: when the sweeper looks at its keys (again); looks: how often it has.
+    progress, parts: of a resumable upload that is unfinished, and the parts of its span; its lease
+    runs out when it expires.
     """
 
     ref: UploadRef
@@ -161,6 +173,8 @@ class Upload:
     leftovers: tuple[UsedKey, ...] = ()
     clean_at: datetime | None = None
     looks: int = 0
+    progress: Progress | None = None
+    parts: tuple[Part, ...] = ()
 
     def version(self) -> Version:
         """The version that this upload committed, as it was then; only for a committed upload."""

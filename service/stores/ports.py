@@ -20,6 +20,7 @@ from service.stores.audit_port import AuditStore
 from service.stores.blob_port import BlobStore
 from service.stores.job_port import JobStore
 from service.stores.journal_port import Outbox, Restoring
+from service.stores.resumable_port import ResumableLedger
 from service.stores.upload_port import UploadLedger
 from service.stores.version_port import VersionIndex
 
@@ -82,6 +83,9 @@ class MetadataStore(Protocol):
     def uploads(self) -> UploadLedger: ...
 
     @property
+    def resumables(self) -> ResumableLedger: ...
+
+    @property
     def buckets(self) -> BucketStore: ...
 
     @property
@@ -131,6 +135,7 @@ __all__ = [
     "MetadataStore",
     "Outbox",
     "Restoring",
+    "ResumableLedger",
     "UploadLedger",
     "VersionIndex",
 ]

@@ -1,6 +1,6 @@
 """What a database says of itself, the same for every engine."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 
 UNFINISHED = {
     "rebuild": "a rebuild of this database was not finished: run `mediagate rebuild` again",

@@ -48,13 +48,18 @@ class UploadLedger(Protocol):
         """
 
     async def commit_whole(
-        self, upload: Upload, completion: Completion, *, deadline_s: float
+        self,
+        upload: Upload,
+        completion: Completion,
+        *,
+        deadline_s: float,
+        base_seq: int | None = None,
     ) -> Upload:
-        """`open` -> `committed` in one transaction, for a blob that one PutObject stored whole.
+        """`open` -> `committed` in one transaction, for a blob that is whole in the store already.
 
-        upload: as its owner has admitted it, with its first key in use; it is not read again. What
-        holds inside and what is raised are those of `commit`; `base_seq` counts for nothing.
-        Raises Fenced also where the upload has used another key since.
+        upload: as its owner knows it, with the blob's key in use; it is not read again. What holds
+        inside and what is raised are those of `commit`. Raises Fenced also where the upload uses
+        another key.
         """
 
     async def commit_all(self, staged: Sequence[Staged], *, deadline_s: float) -> list[Upload]:

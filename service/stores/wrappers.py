@@ -31,6 +31,7 @@ Around = Callable[[str], AbstractContextManager[None]]
 _METADATA_PORTS = (
     "versions",
     "uploads",
+    "resumables",
     "buckets",
     "keys",
     "leases",

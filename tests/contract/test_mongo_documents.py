@@ -14,15 +14,19 @@ from service.model.bucket import BucketSettings, Delivery
 from service.model.event import Event, EventType
 from service.model.ids import EventId
 from service.model.preconditions import EntityTag, EntityTags, Preconditions
+from service.model.resumable import Piece, Progress, ResumableTerms, Span, UploadKind
 from service.model.search import Order
 from service.model.upload import Completion, Idempotency, Intent, Part
 from service.model.version import DeleteMarker, ObjectFacts, Version
 from service.stores.mongo import documents as d
+from service.stores.mongo import resumable_documents
 from service.stores.mongo import upload_documents as u
 from service.stores.mongo.driver import CODEC
 from service.stores.mongo.events import event_in
 from service.stores.mongo.searchable import number_text, place_text, searchable
 from service.stores.search_plan import position_of
+from service.stores.sqlite import resumable_rows
+from service.stores.sqlite.rows import json_in, json_out
 
 TEXT = st.text(max_size=12) | st.sampled_from(["$a", "$$NOW", "a.b", "", "\0", "$literal"])
 SIZE = st.integers(0, 1 << 62)
@@ -52,6 +56,31 @@ VERSIONS = st.builds(
     own_subject=st.booleans(),
 )
 MARKERS = st.builds(DeleteMarker, *[TEXT] * 4, SIZE, MOMENT, st.booleans(), SIZE)
+PIECES = st.builds(Piece, TEXT, SIZE, st.binary(min_size=8, max_size=8))
+SPANS = st.builds(
+    Span, TEXT, TEXT, MOMENT, SIZE, st.binary(max_size=8), st.integers(0, 10_000), st.booleans()
+)
+PROGRESS = st.builds(
+    Progress,
+    st.none() | SIZE,
+    SIZE,
+    st.lists(PIECES, max_size=3).map(tuple),
+    st.none() | SPANS,
+    st.none() | PIECES,
+    st.booleans(),
+    st.booleans(),
+    SIZE,
+    st.none() | TEXT,
+)
+TERMS = st.builds(
+    ResumableTerms,
+    TEXT,
+    st.sampled_from(UploadKind),
+    st.none() | TEXT,
+    st.none() | TEXT,
+    DIGESTS,
+    st.frozensets(TEXT, max_size=3),
+)
 INTENTS = st.builds(
     Intent,
     *[TEXT] * 6,
@@ -59,6 +88,7 @@ INTENTS = st.builds(
     preconditions=CONDITIONS,
     declared_size_bytes=st.none() | SIZE,
     idempotency=st.none() | st.builds(Idempotency, TEXT, TEXT, st.integers(0, 99), TEXT),
+    resumable=st.none() | TERMS,
 )
 PARTS = st.builds(Part, st.integers(1, 10_000), SIZE, TEXT, st.none() | st.binary(max_size=8))
 COMPLETIONS = st.builds(
@@ -101,6 +131,19 @@ def test_an_intent_survives(intent: Intent):
 @given(COMPLETIONS)
 def test_a_completion_survives(completion: Completion):
     assert u.completion_out(through_bson(u.completion_in(completion))) == completion
+
+
+@given(PROGRESS)
+def test_the_progress_of_a_resumable_upload_survives(progress: Progress):
+    stored = through_bson(resumable_documents.progress_in(progress))
+    assert resumable_documents.progress_out(stored) == progress
+
+
+@given(PROGRESS, TERMS)
+def test_it_survives_as_columns_of_a_row_too(progress: Progress, terms: ResumableTerms):
+    columns = resumable_rows.progress_values(terms, progress)
+    assert resumable_rows.progress_out(columns["progress"]) == progress
+    assert resumable_rows.terms_out(json_out(json_in(resumable_rows.terms_in(terms)))) == terms
 
 
 @given(KEYS)

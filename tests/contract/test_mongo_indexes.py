@@ -23,6 +23,7 @@ from service.model.audit import Stray
 from service.model.bucket import BucketSettings
 from service.model.ids import JobId, KeyId, MultipartId, new_id
 from service.model.preconditions import Preconditions
+from service.model.resumable import Progress, ResumableTerms, Span
 from service.model.search import Order, Sort, Wanted
 from service.protocol.terms import metadata_term, tag_term, type_term, word_terms
 from service.settings import Metadata
@@ -231,6 +232,22 @@ async def keep_versions(world: World) -> None:
     await kept.delete_version(second.id)
 
 
+async def go_on(world: World) -> None:
+    """A resumable upload, claimed and listed."""
+    ledger = world.store.resumables
+    intent = world.intent(resumable=ResumableTerms("$who"))
+    upload = await world.store.uploads.admit(intent, "o", 60)
+    claimed = await ledger.claim(upload.ref.id, "next", 0)
+    assert claimed is not None
+    await ledger.note_key(claimed.ref, key := fresh_key())
+    await ledger.use_key(claimed.ref, key)
+    span = Span(key, MultipartId("m"), await world.store.now())
+    await ledger.save(claimed.ref, Progress(span=span))
+    await ledger.retire(claimed.ref, [intent.blob_key], 60)
+    assert await ledger.unfinished(TENANT, "$who", after="", limit=9)
+    assert await ledger.aging(opened_before_s=-9, limit=9)
+
+
 async def audit(world: World) -> None:
     audits, version = world.store.audits, await world.put("audited")
     await audits.claims(after="", limit=10)
@@ -275,6 +292,7 @@ async def recorder(recorded_world: tuple[World, Recorder]) -> Recorder:
     """What a whole life sends; the documents it leaves stay in the database."""
     world, recorder = recorded_world
     await live(world)
+    await go_on(world)
     with pytest.raises(Fenced):
         await world.store.uploads.commit((await world.opened()).ref, deadline_s=1)
     await world.store.versions._database["events"].find_one({"_id": "none"})  # a read-back

@@ -16,10 +16,13 @@ from test_outbox import api_key, leader
 from service.errors import Conflict, SchemaMismatch
 from service.model.audit import Progress, Stray
 from service.model.bucket import BucketSettings
-from service.model.ids import JobId, MultipartId, new_id
+from service.model.ids import BlobKey, JobId, MultipartId, new_id
 from service.model.job import JobState
 from service.model.records import RecordKind
+from service.model.resumable import Piece, ResumableTerms, Span
+from service.model.resumable import Progress as UploadProgress
 from service.model.search import Sort, Wanted
+from service.model.upload import Part
 from service.protocol.terms import tag_term
 from service.settings import Metadata
 from service.stores.engines import open_metadata, open_records
@@ -62,6 +65,11 @@ async def opened() -> AsyncIterator[Callable[[Metadata], Any]]:
         await store.close()
 
 
+def resumable_progress(span: Span, key: BlobKey) -> UploadProgress:
+    piece = Piece(key, 9, bytes(range(8)))
+    return UploadProgress(99, 25, (piece,), span, piece, working=True, sniffed_type="$a/b")
+
+
 async def fill(chosen: Metadata) -> None:
     """Something of every kind, in every state."""
     store = open_metadata(chosen)
@@ -80,6 +88,11 @@ async def fill(chosen: Metadata) -> None:
     multipart = await world.opened("parts", preconditions=only_if("$x"), declared_size_bytes=7)
     await store.uploads.save_multipart(multipart.ref, multipart.intent.blob_key, MultipartId("m"))
     await world.completing("completing")
+    resumable = await world.opened("resumable", resumable=ResumableTerms("$who", told_metadata="é"))
+    span = Span(fresh_key(), MultipartId("m"), await store.now(), 7, bytes(8), 3)
+    progress = resumable_progress(span, fresh_key())
+    parts = [Part(1, 5, '"e"', b"12345678"), Part(3, 2, '"f"')]
+    await store.resumables.save(resumable.ref, progress, parts=parts)
     await world.undoing("undoing")
     await world.undone("undone")
     key = await api_key(world)
@@ -150,6 +163,9 @@ async def look(store: Any) -> list[Any]:
         found.append(await store.versions.search(*place, wanted, Sort(), **searched))
         undoable = await store.uploads.undoable_in(*place, limit=100)
         found.append(sorted(undoable, key=lambda upload: upload.ref.id))
+    for upload in await store.resumables.unfinished(TENANT, "$who", after="", limit=9):
+        found.append(await store.uploads.get(upload.ref.id))
+        assert found[-1].parts
     backlog = await store.outbox.backlog()
     found += [backlog.pending, backlog.epoch, backlog.position]
     found += [await store.uploads.count(), await store.uploads.due(limit=100)]

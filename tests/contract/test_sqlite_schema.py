@@ -48,6 +48,17 @@ def ask(file: Path, sql: str) -> list[tuple[object, ...]]:
         return found
 
 
+def columns_and_indexes(file: Path) -> set[tuple[object, ...]]:
+    return {
+        *ask(
+            file,
+            "SELECT s.name, c.name, c.type, c.'notnull', c.pk FROM sqlite_schema AS s"
+            " JOIN pragma_table_info(s.name) AS c WHERE s.type = 'table'",
+        ),
+        *ask(file, "SELECT name, sql FROM sqlite_schema WHERE type = 'index' AND sql NOT NULL"),
+    }
+
+
 async def test_start_makes_a_file_for_its_owner_only_and_again_changes_nothing(file: Path):
     for _ in range(2):
         store = store_of(file)
@@ -96,7 +107,9 @@ async def test_an_older_schema_needs_migrate_which_goes_step_by_step(
         SCHEMA_VERSION - 2: lambda db: ran.append(1),
         SCHEMA_VERSION - 1: lambda db: ran.append(2),
     }
-    monkeypatch.setattr(schema.migrate, "__kwdefaults__", {"version": 3, "steps": steps})
+    monkeypatch.setattr(
+        schema.migrate, "__kwdefaults__", {"version": SCHEMA_VERSION, "steps": steps}
+    )
     again = store_of(file)
     assert await again.migrate() == SCHEMA_VERSION
     await again.close()
@@ -104,6 +117,24 @@ async def test_an_older_schema_needs_migrate_which_goes_step_by_step(
     ready = store_of(file)
     await ready.start()
     await ready.close()
+
+
+async def test_a_file_of_the_third_schema_is_brought_to_what_a_fresh_one_is(file: Path):
+    store = store_of(file)
+    await store.start()
+    await store.close()
+    fresh = columns_and_indexes(file)
+    for name in ("uploads_resumer", "uploads_span"):
+        ask(file, f"DROP INDEX {name}")
+    ask(file, "DROP TABLE upload_parts")
+    for column in ("resumer", "progress", "span_ms"):
+        ask(file, f"ALTER TABLE uploads DROP COLUMN {column}")
+    ask(file, "PRAGMA user_version = 3")
+    assert columns_and_indexes(file) != fresh
+    again = store_of(file)
+    assert await again.migrate() == SCHEMA_VERSION
+    await again.close()
+    assert columns_and_indexes(file) == fresh
 
 
 async def test_a_step_that_fails_leaves_the_version_as_it_was(
@@ -119,7 +150,9 @@ async def test_a_step_that_fails_leaves_the_version_as_it_was(
         db.execute("CREATE TABLE half_done (x)")
         db.execute("SELECT nonsense")
 
-    monkeypatch.setattr(schema.migrate, "__kwdefaults__", {"version": 3, "steps": {before: step}})
+    monkeypatch.setattr(
+        schema.migrate, "__kwdefaults__", {"version": SCHEMA_VERSION, "steps": {before: step}}
+    )
     again = store_of(file)
     with pytest.raises(MediagateError, match="driver failed"):
         await again.migrate()

@@ -27,6 +27,7 @@ from tests.fakes.clock import Clock
 from tests.fakes.jobs import FakeJobStore
 from tests.fakes.outbox import FakeOutbox, FakeRestoring
 from tests.fakes.replica import Replica
+from tests.fakes.resumables import FakeResumableLedger
 from tests.fakes.upload_ledger import FakeUploadLedger
 from tests.fakes.version_index import FakeVersionIndex
 
@@ -175,6 +176,7 @@ class FakeMetadata:
         self.versions = FakeVersionIndex(self.clock, self.replica)
         self.buckets = FakeBucketStore(self.clock, self.replica)
         self.uploads = FakeUploadLedger(self.clock, self.replica, self.versions)
+        self.resumables = FakeResumableLedger(self.clock, self.replica)
         self.keys = FakeKeyStore(self.clock, self.replica)
         self.leases = FakeLeaseStore(self.clock)
         self.jobs = FakeJobStore(self.clock)

@@ -17,6 +17,7 @@ from service.errors import (
 from service.model.bucket import Bucket, BucketState
 from service.model.ids import BlobKey, BucketId, MultipartId, TenantId, UploadId
 from service.model.preconditions import EntityTag, EntityTags, Preconditions
+from service.model.resumable import Progress
 from service.model.upload import (
     UNDOABLE,
     UNFINISHED,
@@ -66,6 +67,7 @@ class FakeUploadLedger:
             keys=(UsedKey(intent.blob_key),),
             created_at=self._clock.now,
             lease_until=self._lease(lease_s),
+            progress=Progress(intent.declared_size_bytes) if intent.resumable else None,
         )
         self._save(upload)
         return upload
@@ -117,19 +119,31 @@ class FakeUploadLedger:
         return self._prepared(ref, self._owned(ref, UploadState.COMPLETING), base_seq)
 
     async def commit_whole(
-        self, upload: Upload, completion: Completion, *, deadline_s: float
+        self,
+        upload: Upload,
+        completion: Completion,
+        *,
+        deadline_s: float,
+        base_seq: int | None = None,
     ) -> Upload:
-        commit = self.prepare_commit_whole(upload, completion, deadline_s=deadline_s)
+        commit = self.prepare_commit_whole(
+            upload, completion, deadline_s=deadline_s, base_seq=base_seq
+        )
         return self._replica.commit(commit, _landed(upload.ref))
 
     def prepare_commit_whole(
-        self, upload: Upload, completion: Completion, *, deadline_s: float
+        self,
+        upload: Upload,
+        completion: Completion,
+        *,
+        deadline_s: float,
+        base_seq: int | None = None,
     ) -> Callable[[], Upload]:
         """As `prepare_commit`."""
         opened = self._owned(upload.ref, UploadState.OPEN)
-        if len(opened.keys) > 1:
+        if opened.intent.blob_key != upload.intent.blob_key:
             raise Fenced
-        return self._prepared(upload.ref, opened, None, completion)
+        return self._prepared(upload.ref, opened, base_seq, completion)
 
     async def commit_all(self, staged: Sequence[Staged], *, deadline_s: float) -> list[Upload]:
         commit = self.prepare_commit_all(staged, deadline_s=deadline_s)
@@ -222,6 +236,8 @@ class FakeUploadLedger:
             leftovers=leftovers,
             clean_at=self._clock.now if leftovers else None,
             lease_until=None,
+            progress=None,
+            parts=(),
         )
         self._versions.put(tables, committed.version(), upload.ref.id, bucket)
         tables.uploads[upload.ref.id] = committed
@@ -254,6 +270,8 @@ class FakeUploadLedger:
                 intent=replace(upload.intent, idempotency=None),
                 lease_until=None,
                 clean_at=self._lease(look_again_s),
+                progress=None,
+                parts=(),
             )
         )
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from tests.faults.servers import Servers
 
-UNFINISHED = ("admitting", "open", "completing", "undoing")
+UNFINISHED = ("admitting", "open", "sealing", "completing", "undoing")
 
 
 class Kept(Protocol):

@@ -63,6 +63,7 @@ EFFECTS = {
         "forget",
         "forget_committed",
     },
+    "resumables": {"claim", "note_key", "use_key", "save", "retire"},
     "buckets": {"create", "update", "begin_delete", "revert_delete", "remove"},
 }
 READS = {
@@ -87,6 +88,7 @@ READS = {
         "history",
     },
     "uploads": {"get", "expired", "undoable_in", "due", "count"},
+    "resumables": {"unfinished", "aging"},
     "buckets": {"get", "list"},
 }
 TRANSACTIONS = {
@@ -205,7 +207,7 @@ class _Port:
 class _MetadataPort(_Port):
     def __init__(self, process: Process) -> None:
         super().__init__(process, "metadata")
-        for port in ("versions", "uploads", "buckets"):
+        for port in ("versions", "uploads", "resumables", "buckets"):
             self.__dict__[port] = _Port(process, port)
 
 

@@ -101,6 +101,7 @@ class World:
             "metadata": self.metadata,
             "versions": self.metadata.versions,
             "uploads": self.metadata.uploads,
+            "resumables": self.metadata.resumables,
             "buckets": self.metadata.buckets,
         }[port]
 

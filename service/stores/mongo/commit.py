@@ -36,8 +36,10 @@ from service.stores.mongo.latest_reads import latest_of
 from service.stores.mongo.placing import place
 from service.stores.mongo.upload_documents import completion_in, upload_out
 
-PARTS = "completion.parts"
+PARTS = ("completion.parts", "parts")
 """Up to 10,000 of them, over a megabyte: not kept past the commit, nor read where many are."""
+UNFINISHED_ONLY = ("lease_until", "progress", "listed", *PARTS)
+"""What only an unfinished upload has."""
 
 
 def owned(ref: UploadRef, *states: UploadState) -> Document:
@@ -79,7 +81,7 @@ class Commit:
 
     async def _completing(self, session: Session) -> Upload:
         stored = await self.database["uploads"].find_one(
-            owned(self.ref, UploadState.COMPLETING), {PARTS: False}, session=session
+            owned(self.ref, UploadState.COMPLETING), dict.fromkeys(PARTS, False), session=session
         )
         if stored is None:
             raise Fenced("the upload is not ours to commit")
@@ -137,7 +139,7 @@ class Commit:
             changes["completion"] = literal(completion_in(upload.completion))
         stored: Document | None = await self.database["uploads"].find_one_and_update(
             expected,
-            [{"$set": changes}, {"$unset": ["lease_until", PARTS]}],
+            [{"$set": changes}, {"$unset": list(UNFINISHED_ONLY)}],
             return_document=ReturnDocument.AFTER,
             session=session,
         )

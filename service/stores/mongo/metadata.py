@@ -21,6 +21,7 @@ from service.stores.mongo.jobs import MongoJobStore
 from service.stores.mongo.leases import MongoLeaseStore
 from service.stores.mongo.outbox import MongoOutbox
 from service.stores.mongo.restoring import MongoRestoring
+from service.stores.mongo.resumables import MongoResumableLedger
 from service.stores.mongo.transactions import Transactions
 from service.stores.mongo.uploads import MongoUploadLedger
 from service.stores.mongo.versions import MongoVersionIndex
@@ -44,6 +45,7 @@ class MongoMetadata:
         self._transactions = Transactions(self._client)
         self.versions = MongoVersionIndex(self._database, self._guard, self._transactions)
         self.uploads = MongoUploadLedger(self._database, self._guard, self._transactions)
+        self.resumables = MongoResumableLedger(self._database, self._guard)
         self.buckets = MongoBucketStore(self._database, self._guard, self._transactions)
         self.keys = MongoKeyStore(self._database, self._guard, self._transactions)
         self.leases = MongoLeaseStore(self._database, self._guard)

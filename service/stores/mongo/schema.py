@@ -65,7 +65,15 @@ async def _mark_what_counts(database: Database) -> None:
     await make_searchable(database)
 
 
-STEPS: Mapping[int, Step] = {1: _announce_what_is_there, 2: _mark_what_counts}
+async def _nothing_to_do(database: Database) -> None:
+    """3 -> 4: uploads may be resumable. None is yet; a release that knows of none must not run."""
+
+
+STEPS: Mapping[int, Step] = {
+    1: _announce_what_is_there,
+    2: _mark_what_counts,
+    3: _nothing_to_do,
+}
 """version -> what brings a database of that version to the next one; each may run twice."""
 
 

@@ -18,6 +18,7 @@ from service.model.upload import (
 )
 from service.stores.mongo.documents import facts_in, facts_out, pairs_in, pairs_out
 from service.stores.mongo.driver import Document
+from service.stores.mongo.resumable_documents import progress_in, progress_out, terms_in, terms_out
 
 
 def _tags_out(document: Document | None) -> EntityTags | None:
@@ -81,6 +82,8 @@ def intent_in(intent: Intent) -> Document:
         document["idempotency"] = {**asdict(intent.idempotency), "held": True}
     if intent.staged:
         document["staged"] = True
+    if intent.resumable is not None:
+        document["resumable"] = terms_in(intent.resumable)
     return document
 
 
@@ -100,6 +103,7 @@ def intent_out(document: Document) -> Intent:
         and Idempotency(**{name: value for name, value in named.items() if name != "held"}),
         staged=document.get("staged", False),
         moved_from=moved_from and MovedFrom(**moved_from),
+        resumable=terms_out(document["resumable"]) if "resumable" in document else None,
     )
 
 
@@ -124,6 +128,8 @@ def upload_out(document: Document) -> Upload:
         leftovers=_keys_out(document.get("leftovers", [])),
         clean_at=document.get("clean_at"),
         looks=document.get("looks", 0),
+        progress=progress_out(document["progress"]) if "progress" in document else None,
+        parts=tuple(Part(**part) for part in document.get("parts", ())),
     )
 
 
@@ -147,6 +153,9 @@ def upload_in(upload: Upload) -> Document:
     if committed:
         settled, left = upload.clean_at is None, _keys_in(upload.leftovers)
         document |= {"replaced": upload.replaced, "settled": settled, "leftovers": left}
+    if upload.progress is not None:
+        document |= {"progress": progress_in(upload.progress), "listed": True}
+        document["parts"] = [asdict(part) for part in upload.parts]
     marks = {
         "created_at": upload.created_at,
         "lease_until": upload.lease_until,

@@ -28,15 +28,17 @@ from service.model.upload import (
     UploadState,
 )
 from service.stores.mongo.clock import NOW, in_future, insert_timed, literal, read_clock, read_past
-from service.stores.mongo.commit import PARTS, Commit, CommitAll, owned
+from service.stores.mongo.commit import PARTS, UNFINISHED_ONLY, Commit, CommitAll, owned
 from service.stores.mongo.driver import Database, Document, Session
 from service.stores.mongo.errors import Guard
+from service.stores.mongo.resumable_documents import first_progress
 from service.stores.mongo.transactions import Transactions
 from service.stores.mongo.upload_documents import completion_in, intent_in, upload_out
 
 ADMIT_TRIES = 10
 TAKE_OVER_S = 2.0
 """How long a conflict over an abandoned upload is worth; the next pass of the sweeper is soon."""
+WITHOUT_PARTS = dict.fromkeys(PARTS, False)
 _UNDOABLE = {"$in": [state.value for state in UNDOABLE]}
 _UNFINISHED = {"$in": [state.value for state in UNFINISHED]}
 
@@ -56,6 +58,8 @@ class MongoUploadLedger:
             "keys": [{"blob_key": intent.blob_key}],
             "looks": 0,
         }
+        if intent.resumable is not None:
+            document |= first_progress(intent.declared_size_bytes)
         times = {"created_at": NOW, "lease_until": in_future(lease_s)}
         with self._guard.writing():
             for _ in range(ADMIT_TRIES):
@@ -115,10 +119,15 @@ class MongoUploadLedger:
         return await self._transactions.run(commit.run, commit.landed, deadline_s=deadline_s)
 
     async def commit_whole(
-        self, upload: Upload, completion: Completion, *, deadline_s: float
+        self,
+        upload: Upload,
+        completion: Completion,
+        *,
+        deadline_s: float,
+        base_seq: int | None = None,
     ) -> Upload:
         whole = replace(upload, completion=completion)
-        commit = Commit(self._database, self._guard, upload.ref, whole=whole)
+        commit = Commit(self._database, self._guard, upload.ref, base_seq, whole)
         return await self._transactions.run(commit.run, commit.landed, deadline_s=deadline_s)
 
     async def commit_all(self, staged: Sequence[Staged], *, deadline_s: float) -> list[Upload]:
@@ -169,7 +178,7 @@ class MongoUploadLedger:
         changes = {"state": UploadState.UNDONE.value, "clean_at": in_future(look_again_s)}
         await self._step(
             owned(ref, UploadState.UNDOING),
-            [{"$set": changes}, {"$unset": ["lease_until", "idempotency", PARTS]}],
+            [{"$set": changes}, {"$unset": [*UNFINISHED_ONLY, "idempotency"]}],
         )
 
     async def get(self, upload: UploadId) -> Upload | None:
@@ -252,7 +261,7 @@ class MongoUploadLedger:
 
     async def _list(self, filter: Document, limit: int, sort: str | None = None) -> list[Upload]:
         order = [(sort, ASCENDING)] if sort else None
-        cursor = self._uploads.find(filter, {PARTS: False}, sort=order, limit=limit)
+        cursor = self._uploads.find(filter, WITHOUT_PARTS, sort=order, limit=limit)
         return [upload_out(document) for document in await cursor.to_list(limit)]
 
 

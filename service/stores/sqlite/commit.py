@@ -21,7 +21,7 @@ from service.stores.sqlite.clock import now_ms
 from service.stores.sqlite.deletions import Deletion
 from service.stores.sqlite.driver import Db, Row
 from service.stores.sqlite.entries import current_of, current_version
-from service.stores.sqlite.ledger import held, read_upload
+from service.stores.sqlite.ledger import forget_parts, held, read_upload
 from service.stores.sqlite.placing import place
 from service.stores.sqlite.rows import last_seq_out
 from service.stores.sqlite.statements import change
@@ -30,7 +30,7 @@ from service.stores.sqlite.upload_rows import completion_in, intent_out
 _COMMITTED = """
     UPDATE uploads SET state = 'committed', committed_ms = ?, seq = ?, replaced = ?,
         completion = coalesce(?, completion), parts = NULL, lease_ms = NULL,
-        clean_ms = CASE WHEN ? THEN ? END
+        clean_ms = CASE WHEN ? THEN ? END, resumer = NULL, progress = NULL, span_ms = NULL
     WHERE id = ?
 """
 _LEFTOVERS = "UPDATE upload_keys SET leftover = 1 WHERE upload_id = ? AND blob_key <> ?"
@@ -86,6 +86,7 @@ class Commit:
             at_ms,
             self.ref.id,
         )
+        forget_parts(db, self.ref.id)
         committed = read_upload(db, self.ref.id)
         assert committed is not None
         return committed
@@ -108,6 +109,6 @@ def commit_of(staged: Staged) -> Commit:
     return whole_commit(upload, completion)
 
 
-def whole_commit(upload: Upload, completion: Completion) -> Commit:
+def whole_commit(upload: Upload, completion: Completion, base_seq: int | None = None) -> Commit:
     whole = replace(completion, parts=())
-    return Commit(upload.ref, whole=whole, blob_key=upload.intent.blob_key)
+    return Commit(upload.ref, base_seq, whole, upload.intent.blob_key)

@@ -24,6 +24,7 @@ from service.stores.sqlite.leases import SqliteLeaseStore
 from service.stores.sqlite.outbox import SqliteOutbox
 from service.stores.sqlite.records import SqliteRecords
 from service.stores.sqlite.restoring import SqliteRestoring
+from service.stores.sqlite.resumables import SqliteResumableLedger
 from service.stores.sqlite.statements import one
 from service.stores.sqlite.uploads import SqliteUploadLedger
 from service.stores.sqlite.versions import SqliteVersionIndex
@@ -42,6 +43,7 @@ class SqliteMetadata:
         self._engine = engine = Engine(path, timeout_s)
         self.versions = SqliteVersionIndex(engine)
         self.uploads = SqliteUploadLedger(engine)
+        self.resumables = SqliteResumableLedger(engine)
         self.buckets = SqliteBucketStore(engine)
         self.keys = SqliteKeyStore(engine)
         self.leases = SqliteLeaseStore(engine)

@@ -32,6 +32,7 @@ from service.stores.sqlite.entries import add_terms, event_values
 from service.stores.sqlite.jobs import job_out
 from service.stores.sqlite.ledger import whole
 from service.stores.sqlite.restoring import MUST_BE_EMPTY
+from service.stores.sqlite.resumable_rows import upload_parts_in
 from service.stores.sqlite.rows import (
     OBJECT,
     TOMBSTONE,
@@ -162,6 +163,8 @@ def _put(db: Db, kind: RecordKind, record: Record) -> None:
             insert(db, "uploads", upload_in(record.upload))
             for values in upload_keys_in(record.upload):
                 insert(db, "upload_keys", values)
+            for values in upload_parts_in(record.upload):
+                insert(db, "upload_parts", values)
         case _:
             insert(db, kind.value, _values(record))
 

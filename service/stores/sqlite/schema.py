@@ -16,7 +16,18 @@ from service.stores.sqlite.statements import one
 from service.stores.sqlite.tables import APPLICATION_ID, STATEMENTS
 
 Step = Callable[[Db], None]
-STEPS: Mapping[int, Step] = {}
+
+
+def _make_resumable(db: Db) -> None:
+    """3 -> 4: uploads may be resumable."""
+    for column in ("resumer TEXT", "progress TEXT", "span_ms INTEGER"):
+        db.execute(f"ALTER TABLE uploads ADD COLUMN {column}")
+    for statement in STATEMENTS:
+        if any(name in statement for name in ("upload_parts", "uploads_resumer", "uploads_span")):
+            db.execute(statement)
+
+
+STEPS: Mapping[int, Step] = {3: _make_resumable}
 """version -> what brings a database of that version to the next one. (SQLite came with 3.)"""
 
 

@@ -95,8 +95,20 @@ CREATE TABLE uploads (
     seq INTEGER,
     replaced INTEGER NOT NULL DEFAULT 0,
     clean_ms INTEGER,
-    looks INTEGER NOT NULL DEFAULT 0
+    looks INTEGER NOT NULL DEFAULT 0,
+    resumer TEXT,
+    progress TEXT,
+    span_ms INTEGER
 ) STRICT;
+
+CREATE TABLE upload_parts (
+    upload_id TEXT NOT NULL REFERENCES uploads (id) ON DELETE CASCADE,
+    number INTEGER NOT NULL,
+    size_bytes INTEGER NOT NULL,
+    etag TEXT NOT NULL,
+    checksum BLOB,
+    PRIMARY KEY (upload_id, number)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE upload_keys (
     upload_id TEXT NOT NULL REFERENCES uploads (id) ON DELETE CASCADE,
@@ -202,6 +214,8 @@ CREATE INDEX uploads_bucket ON uploads (bucket_id, state);
 CREATE INDEX uploads_settled ON uploads (committed_ms)
     WHERE state = 'committed' AND clean_ms IS NULL;
 CREATE INDEX uploads_state ON uploads (state);
+CREATE INDEX uploads_resumer ON uploads (tenant, resumer, id) WHERE resumer IS NOT NULL;
+CREATE INDEX uploads_span ON uploads (span_ms) WHERE span_ms IS NOT NULL;
 CREATE INDEX upload_keys_blob ON upload_keys (blob_key);
 
 CREATE INDEX api_keys_tenant ON api_keys (tenant, id);

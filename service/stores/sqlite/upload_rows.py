@@ -26,6 +26,13 @@ from service.model.upload import (
 )
 from service.stores.sqlite.clock import in_ms, maybe_moment, moment
 from service.stores.sqlite.driver import Row
+from service.stores.sqlite.resumable_rows import (
+    part_out,
+    progress_out,
+    progress_values,
+    terms_in,
+    terms_out,
+)
 from service.stores.sqlite.rows import (
     Values,
     digests_in,
@@ -69,6 +76,7 @@ def intent_in(intent: Intent) -> Values:
                 "declared_size_bytes": intent.declared_size_bytes,
                 "staged": intent.staged,
                 "moved_from": intent.moved_from and asdict(intent.moved_from),
+                "resumable": intent.resumable and terms_in(intent.resumable),
             }
         ),
         "principal": named and named.principal,
@@ -80,7 +88,7 @@ def intent_in(intent: Intent) -> Values:
 
 def intent_out(row: Row) -> Intent:
     plain = json_out(row["intent"])
-    moved_from = plain["moved_from"]
+    moved_from, terms = plain["moved_from"], plain.get("resumable")
     idempotency = None
     if row["principal"] is not None:
         idempotency = Idempotency(
@@ -99,6 +107,7 @@ def intent_out(row: Row) -> Intent:
         idempotency=idempotency,
         staged=plain["staged"],
         moved_from=moved_from and MovedFrom(**moved_from),
+        resumable=terms and terms_out(terms),
     )
 
 
@@ -137,8 +146,10 @@ def _completion_out(text: str, parts: str | None) -> Completion:
     )
 
 
-def upload_out(row: Row, keys: Sequence[Row], *, with_parts: bool) -> Upload:
-    """keys: its rows of `upload_keys`, in order."""
+def upload_out(
+    row: Row, keys: Sequence[Row], *, with_parts: bool, parts: Sequence[Row] = ()
+) -> Upload:
+    """keys, parts: its rows of `upload_keys` and `upload_parts`, in order."""
     completion = None
     if row["completion"] is not None:
         completion = _completion_out(row["completion"], row["parts"] if with_parts else None)
@@ -158,6 +169,8 @@ def upload_out(row: Row, keys: Sequence[Row], *, with_parts: bool) -> Upload:
         leftovers=tuple(key for key, leftover in used if leftover),
         clean_at=maybe_moment(row["clean_ms"]),
         looks=row["looks"],
+        progress=None if row["progress"] is None else progress_out(row["progress"]),
+        parts=tuple(map(part_out, parts)),
     )
 
 
@@ -183,6 +196,7 @@ def upload_in(upload: Upload) -> Values:
         "replaced": int(upload.replaced),
         "clean_ms": ms(upload.clean_at),
         "looks": upload.looks,
+        **progress_values(upload.intent.resumable, upload.progress),
     }
 
 

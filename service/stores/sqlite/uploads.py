@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from service.errors import Fenced
 from service.model.ids import BlobKey, BucketId, MultipartId, TenantId, UploadId
+from service.model.resumable import Progress
 from service.model.upload import (
     UNDOABLE,
     UNFINISHED,
@@ -25,7 +26,16 @@ from service.stores.sqlite.clock import in_future, now_ms, past
 from service.stores.sqlite.commit import Commit, commit_of, whole_commit
 from service.stores.sqlite.driver import Db
 from service.stores.sqlite.engine import Engine
-from service.stores.sqlite.ledger import find_upload, held, read_upload, whole
+from service.stores.sqlite.ledger import (
+    KEY_IN_USE,
+    add_key,
+    find_upload,
+    forget_parts,
+    held,
+    read_upload,
+    whole,
+)
+from service.stores.sqlite.resumable_rows import progress_values
 from service.stores.sqlite.statements import change, insert, many, one
 from service.stores.sqlite.upload_rows import completion_in, intent_in, parts_in
 
@@ -33,12 +43,7 @@ _HOLDER = """
     SELECT * FROM uploads WHERE tenant = ? AND principal = ? AND idempotency_key = ?
         AND ordinal = ?
 """
-_ADD_KEY = """
-    INSERT INTO upload_keys (upload_id, ordinal, blob_key)
-    SELECT ?, count(*), ? FROM upload_keys WHERE upload_id = ?
-"""
 _LEASE = "UPDATE uploads SET lease_ms = ? WHERE id = ?"
-_KEY_IN_USE = "UPDATE uploads SET blob_key = ? WHERE id = ?"
 _MULTIPART = "UPDATE upload_keys SET multipart_id = ? WHERE upload_id = ? AND blob_key = ?"
 _COMPLETING = """
     UPDATE uploads SET state = 'completing', completion = ?, parts = ?, completing_ms = ?,
@@ -48,15 +53,16 @@ _STATE = "UPDATE uploads SET state = ?, lease_ms = ? WHERE id = ?"
 _NEW_OWNER = "UPDATE uploads SET owner = ?, epoch = epoch + 1, lease_ms = ?, state = ? WHERE id = ?"
 _UNDONE = """
     UPDATE uploads SET state = 'undone', clean_ms = ?, lease_ms = NULL, parts = NULL,
-        principal = NULL, idempotency_key = NULL, ordinal = NULL, fingerprint = NULL
+        principal = NULL, idempotency_key = NULL, ordinal = NULL, fingerprint = NULL,
+        resumer = NULL, progress = NULL, span_ms = NULL
     WHERE id = ?
 """
 _EXPIRED = """
     SELECT * FROM uploads WHERE lease_ms IS NOT NULL AND lease_ms < ? ORDER BY lease_ms LIMIT ?
 """
 _UNDOABLE_IN = """
-    SELECT * FROM uploads WHERE bucket_id = ? AND state IN ('admitting', 'open', 'completing')
-        AND tenant = ? LIMIT ?
+    SELECT * FROM uploads WHERE bucket_id = ?
+        AND state IN ('admitting', 'open', 'sealing', 'completing') AND tenant = ? LIMIT ?
 """
 _DUE = """
     SELECT * FROM uploads WHERE clean_ms IS NOT NULL AND clean_ms <= ? ORDER BY clean_ms LIMIT ?
@@ -84,6 +90,9 @@ class SqliteUploadLedger:
 
     async def admit(self, intent: Intent, owner: str, lease_s: float) -> Upload:
         values = intent_in(intent) | {"state": UploadState.OPEN.value, "epoch": 1, "owner": owner}
+        if intent.resumable is not None:
+            first = Progress(intent.declared_size_bytes)
+            values |= progress_values(intent.resumable, first)
 
         def work(db: Db) -> Upload:
             named = intent.idempotency
@@ -96,7 +105,7 @@ class SqliteUploadLedger:
                 return there
             times = {"created_ms": now_ms(), "lease_ms": in_future(lease_s)}
             insert(db, "uploads", values | times)
-            change(db, _ADD_KEY, intent.id, intent.blob_key, intent.id)
+            add_key(db, intent.id, intent.blob_key)
             return _required(read_upload(db, intent.id))
 
         return await self._engine.write(work)
@@ -111,8 +120,8 @@ class SqliteUploadLedger:
     async def switch_key(self, ref: UploadRef, key: BlobKey) -> None:
         def work(db: Db) -> None:
             held(db, ref, (UploadState.OPEN,))
-            change(db, _KEY_IN_USE, key, ref.id)
-            change(db, _ADD_KEY, ref.id, key, ref.id)
+            change(db, KEY_IN_USE, key, ref.id)
+            add_key(db, ref.id, key)
 
         await self._engine.write(work)
 
@@ -139,9 +148,14 @@ class SqliteUploadLedger:
         return await self._engine.write(Commit(ref, base_seq).run, deadline_s=deadline_s)
 
     async def commit_whole(
-        self, upload: Upload, completion: Completion, *, deadline_s: float
+        self,
+        upload: Upload,
+        completion: Completion,
+        *,
+        deadline_s: float,
+        base_seq: int | None = None,
     ) -> Upload:
-        commit = whole_commit(upload, completion)
+        commit = whole_commit(upload, completion, base_seq)
         return await self._engine.write(commit.run, deadline_s=deadline_s)
 
     async def commit_all(self, staged: Sequence[Staged], *, deadline_s: float) -> list[Upload]:
@@ -183,6 +197,7 @@ class SqliteUploadLedger:
         def work(db: Db) -> None:
             held(db, ref, (UploadState.UNDOING,))
             change(db, _UNDONE, in_future(look_again_s), ref.id)
+            forget_parts(db, ref.id)
 
         await self._engine.write(work)
 
