@@ -5,6 +5,7 @@
     │   ├── InvalidKey             an object key that is refused
     │   ├── InvalidBucketName
     │   ├── InvalidCursor
+    │   ├── InconsistentLength     an upload's length is told in two ways, or changed
     │   └── DigestMismatch         the bytes are not what the client said
     ├── IncompleteBody             the body ended, broke or stalled before its end
     ├── Unauthenticated            no key, or none that counts
@@ -13,12 +14,17 @@
     │   ├── BucketNotFound
     │   ├── ObjectNotFound
     │   ├── JobNotFound
-    │   └── KeyNotFound
+    │   ├── KeyNotFound
+    │   └── UploadNotFound
     ├── Gone
+    │   └── UploadGone             ended, expired, or its bytes were lost
     ├── Conflict
     │   ├── BucketExists
     │   ├── BucketNotEmpty
     │   ├── BucketDeleting
+    │   ├── OffsetMismatch         bytes for another offset than the upload is at
+    │   ├── UploadComplete         nothing can be added to it any more
+    │   ├── UploadTakenOver        a newer request goes on with it
     │   └── RequestInProgress      the first request of this idempotency key still runs
     ├── PreconditionFailed
     ├── TooLarge
@@ -31,6 +37,7 @@
     ├── StoreUnavailable           transient: try again later
     │   ├── StoreTimeout
     │   ├── OutcomeUnknown         the store may or may not have done it
+    │   ├── MultipartGone          the store knows no such multipart, or none any more
     │   └── Fenced                 another owner took this upload over
     ├── SchemaMismatch             the database was written by another release
     ├── StoreRefused               the store will never do what we asked (internal)
@@ -75,6 +82,11 @@ class InvalidBucketName(Invalid):
 class InvalidCursor(Invalid):
     code = "invalid_cursor"
     title = "The cursor is not valid"
+
+
+class InconsistentLength(Invalid):
+    code = "inconsistent_upload_length"
+    title = "The upload's length is told in two ways"
 
 
 class DigestMismatch(Invalid):
@@ -122,9 +134,19 @@ class KeyNotFound(NotFound):
     title = "There is no such API key"
 
 
+class UploadNotFound(NotFound):
+    code = "upload_not_found"
+    title = "There is no such upload"
+
+
 class Gone(MediagateError):
     code = "gone"
     title = "This is gone for good"
+
+
+class UploadGone(Gone):
+    code = "upload_gone"
+    title = "This upload ended or expired"
 
 
 class Conflict(MediagateError):
@@ -145,6 +167,25 @@ class BucketNotEmpty(Conflict):
 class BucketDeleting(Conflict):
     code = "bucket_deleting"
     title = "The bucket is being deleted"
+
+
+class OffsetMismatch(Conflict):
+    """extras: offset, which the upload is at; given_offset."""
+
+    code = "offset_mismatch"
+    title = "The upload is at another offset"
+
+
+class UploadComplete(Conflict):
+    """extras: offset."""
+
+    code = "upload_complete"
+    title = "The upload is complete already"
+
+
+class UploadTakenOver(Conflict):
+    code = "upload_taken_over"
+    title = "A newer request goes on with this upload"
 
 
 class RequestInProgress(Conflict):
@@ -219,6 +260,11 @@ class OutcomeUnknown(StoreUnavailable):
 
     code = "outcome_unknown"
     title = "It is not known whether the store did it"
+
+
+class MultipartGone(StoreUnavailable):
+    code = "multipart_gone"
+    title = "The store knows no such multipart upload"
 
 
 class Fenced(StoreUnavailable):

@@ -58,6 +58,7 @@ class S3(_Group):
     max_connections: int = Field(128, ge=1)
     max_downloads: int = Field(2_000, ge=1)
     presign_ttl_s: int = Field(300, ge=1, le=7 * 24 * 3600)
+    multipart_ttl_s: float = Field(24 * 3600, gt=0)
 
 
 class Metadata(_Group):
@@ -69,6 +70,7 @@ class Metadata(_Group):
 
 class Uploads(_Group):
     lease_s: float = Field(60, gt=0)
+    ttl_s: float = Field(7 * 24 * 3600, gt=0)
     idempotency_ttl_s: float = Field(24 * 3600, gt=0)
     tombstone_s: float = Field(25 * 60, ge=0)
     part_bytes: int = Field(8 * MIB, ge=MIN_PART_BYTES)

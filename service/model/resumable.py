@@ -35,12 +35,14 @@ class UploadKind(StrEnum):
 class ResumableTerms:
     """What was agreed on when the upload was created.
 
-    principal: the API key or link that created it. told_metadata, told_concat: tus's
+    principal: the API key or link that created it. bucket: its name then, "" for a partial one that
+    names none. told_metadata, told_concat: tus's
     Upload-Metadata and Upload-Concat as they came, for they are told again. expected_digests,
     wanted_digests: of the whole, as for a PUT.
     """
 
     principal: str
+    bucket: str = ""
     kind: UploadKind = UploadKind.WHOLE
     told_metadata: str | None = None
     told_concat: str | None = None

@@ -86,8 +86,8 @@ class BlobStore(Protocol):
     async def create_multipart(self, key: BlobKey, *, of_copies: bool = False) -> MultipartId:
         """One attempt only. Raises OutcomeUnknown where an id was made and lost.
 
-        of_copies: its parts are made by `copy_part`, all of them. Such a multipart declares no
-        checksum: MinIO refuses copied parts in one that does.
+        of_copies: parts are made by `copy_part`, some of them at least. Such a multipart declares
+        no checksum: MinIO refuses copied parts in one that does.
         """
 
     async def upload_part(
@@ -97,10 +97,13 @@ class BlobStore(Protocol):
         number: int,
         chunks: Sequence[bytes],
         crc64nvme: bytes,
+        *,
+        of_copies: bool = False,
     ) -> Part:
         """Store one part, verified by the store; retried by replay where that may help.
 
-        number: 1..10000. crc64nvme: 8 raw bytes over the chunks.
+        number: 1..10000. crc64nvme: 8 raw bytes over the chunks. of_copies: the multipart was
+        created so. Raises MultipartGone where the store knows no such multipart.
         """
 
     async def copy_part(
@@ -115,7 +118,7 @@ class BlobStore(Protocol):
         """Make one part of the bytes [start, end) of another blob; retried as `upload_part`.
 
         5 MiB to 5 GiB, the last one may be shorter. Nothing is verified on the way.
-        Raises BlobMissing where there is no source, or a shorter one.
+        Raises BlobMissing where there is no source, or a shorter one, MultipartGone.
         """
 
     async def complete(

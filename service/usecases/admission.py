@@ -53,13 +53,16 @@ async def check_early(
         preconditions.check_write(latest)
 
 
-async def admit(runtime: Runtime, intent: Intent) -> Upload:
-    """The entry in the ledger, or the earlier one that holds the idempotency key."""
+async def admit(runtime: Runtime, intent: Intent, lease_s: float | None = None) -> Upload:
+    """The entry in the ledger, or the earlier one that holds the idempotency key.
+
+    lease_s: `uploads.lease_s` where it is not given.
+    """
     owner = secrets.token_hex(8)
     ref = UploadRef(intent.id, 1, owner)
     try:
         upload = await runtime.metadata.uploads.admit(
-            intent, owner, runtime.settings.uploads.lease_s
+            intent, owner, lease_s or runtime.settings.uploads.lease_s
         )
     except BaseException:
         # It may stand there although the answer was lost, and would hold the key for a lease.

@@ -22,19 +22,14 @@ from service.errors import (
     Fenced,
     MediagateError,
     OutcomeUnknown,
-    StoreTimeout,
     StoreUnavailable,
 )
 from service.model.upload import Completion, Upload, UploadState
+from service.usecases.complete_multipart import complete_multipart
 from service.usecases.leases import kept_lease
 from service.usecases.runtime import Runtime
 from service.usecases.store_body import StoredBody, is_whole
 from service.usecases.undo import clear_quietly
-
-COMPLETE_PAUSES_S = (0.2, 1.0)
-"""Before a Complete that was refused for now, or whose answer was lost, is sent again; longer the
-more parts there are."""
-_PAUSE_A_PART_S = 0.001
 
 
 async def commit_upload(runtime: Runtime, upload: Upload, stored: StoredBody) -> Upload:
@@ -148,35 +143,18 @@ class _Ending:
         lease_s = self._runtime.settings.uploads.lease_s
         await self._ledger.complete(self._upload.ref, completion, lease_s)
         async with kept_lease(self._ledger, self._upload.ref, lease_s):
-            await self._complete_multipart()
+            assert self._stored.multipart_id is not None
+            await complete_multipart(
+                self._runtime,
+                self._stored.blob_key,
+                self._stored.multipart_id,
+                self._stored.parts,
+                self._stored.size_bytes,
+                self._stored.crc64nvme,
+            )
             if self._stored.copied and not await self._is_whole():
                 raise StoreUnavailable("the store joined a copy that is not the original")
         return completion
-
-    async def _complete_multipart(self) -> None:
-        """MinIO answers NoSuchUpload to a repeated Complete, so a HEAD tells what happened.
-
-        Where it tells nothing yet, a store that is slow, or one that never heard of it, gets the
-        same Complete again: it is the same blob either way. So does one that had no time for it: a
-        `SlowDown` now is no reason to let go of all the bytes.
-        """
-        stored, blobs = self._stored, self._runtime.blobs
-        assert stored.multipart_id is not None
-        pauses = iter(COMPLETE_PAUSES_S)
-        while True:
-            try:
-                await blobs.complete(
-                    stored.blob_key, stored.multipart_id, stored.parts, stored.crc64nvme
-                )
-            except StoreUnavailable as error:
-                if isinstance(error, OutcomeUnknown) and await self._is_whole():
-                    return
-                pause_s = next(pauses, None)
-                if pause_s is None or isinstance(error, StoreTimeout):
-                    raise
-                await asyncio.sleep(pause_s + len(stored.parts) * _PAUSE_A_PART_S)
-            else:
-                return
 
     async def _is_whole(self) -> bool:
         stored = self._stored

@@ -50,6 +50,14 @@ def crc64nvme(chunk: bytes, previous: int = 0) -> int:
     return int(checksums.crc64nvme(chunk, previous))
 
 
+def combined(first: bytes, second: bytes, second_bytes: int) -> bytes:
+    """The CRC64NVME of two things one after the other, from each one's; 8 raw bytes."""
+    both = checksums.combine_crc64nvme(
+        int.from_bytes(first, "big"), int.from_bytes(second, "big"), second_bytes
+    )
+    return int(both).to_bytes(8, "big")
+
+
 class BodyDigests:
     """Fed with parts in order; `finish` gives all digests and checks the promised ones."""
 
@@ -58,6 +66,15 @@ class BodyDigests:
         names = ({*expected} | {*wanted}) & SUPPORTED - {CRC64NVME}
         self._hashes: dict[str, _Hash] = {name: _MAKERS[name]() for name in sorted(names)}
         self._crc = 0
+
+    @property
+    def names(self) -> frozenset[str]:
+        """What is computed besides CRC64NVME."""
+        return frozenset(self._hashes)
+
+    def known(self, crc: bytes) -> None:
+        """The CRC64NVME of all bytes, where they need not be looked at for anything else."""
+        self._crc = int.from_bytes(crc, "big")
 
     async def update(self, chunks: Sequence[bytes], size_bytes: int, crc: int) -> None:
         """crc: CRC64NVME of exactly these chunks."""

@@ -61,7 +61,8 @@ class PartStream:
 
     declared_size_bytes: lets a short body ask the budget for no more than it needs.
     min_rate_bytes_s: a slower client, or a silent one, raises SlowClient while other uploads wait
-    for the budget; only time spent waiting for the client counts.
+    for the budget; only time spent waiting for the client counts. salvages: the part that was being
+    filled when the body failed is kept as `salvaged`.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class PartStream:
         declared_size_bytes: int | None,
         max_bytes: int,
         min_rate_bytes_s: int,
+        salvages: bool = False,
     ) -> None:
         self._body = body
         self._budget = budget
@@ -86,13 +88,15 @@ class PartStream:
         self._waited_s = 0.0
         self._window_s = 0.0
         self._window_bytes = 0
+        self._salvages = salvages
+        self.salvaged: FilledPart | None = None
         self.size_bytes = 0
         self.ended = False
 
     async def next_part(self) -> FilledPart:
         """The next part; the last one (`ended` is true then) may be short, even empty.
 
-        Errors of the body pass through, the part's bytes given back.
+        Errors of the body pass through, the part's bytes given back unless they are salvaged.
         """
         self._number += 1
         planned = self._part_bytes(self._number)
@@ -105,13 +109,20 @@ class PartStream:
                     await self._fill(lane, part, planned)
             lane.filled()
         except BaseException as error:
-            part.release()
+            self._give_up(lane, part)
             if isinstance(error, TimeoutError) and patience.expired():
                 raise SlowClient(
                     f"fewer than {self._min_rate} bytes a second while others wait for memory"
                 ) from error
             raise
         return part
+
+    def _give_up(self, lane: Lane, part: FilledPart) -> None:
+        if self._salvages and part.size_bytes:
+            lane.filled()
+            self.salvaged = part
+        else:
+            part.release()
 
     async def _fill(self, lane: Lane, part: FilledPart, planned: int) -> None:
         while part.size_bytes < planned:

@@ -12,6 +12,7 @@ from service.telemetry.metrics import Metrics
 from service.usecases.bucket_cache import BucketCache
 from service.usecases.byte_budget import ByteBudget
 from service.usecases.grace import Grace
+from service.usecases.resumable.appends import Appends
 from service.usecases.tasks import Tasks
 
 
@@ -28,6 +29,7 @@ class Runtime:
     breakers: Breakers = field(default_factory=Breakers)
     grace: Grace = field(default_factory=Grace)
     job_bell: asyncio.Event = field(default_factory=asyncio.Event)
+    appends: Appends = field(default_factory=Appends)
     bucket_cache: BucketCache = field(init=False)
 
     def __post_init__(self) -> None:

@@ -18,10 +18,13 @@ from typing import TypeVar
 
 import structlog
 
-from service.errors import Fenced, MediagateError, StoreUnavailable
+from service.errors import Fenced, MediagateError, StoreFull, StoreUnavailable
 from service.model.upload import UNFINISHED, Upload, UploadState
 from service.model.version import Version
 from service.usecases.digests import CRC64NVME
+from service.usecases.resumable.finish import finish_upload
+from service.usecases.resumable.held import HeldUpload
+from service.usecases.resumable.seal_aging import seal_aging
 from service.usecases.runtime import Runtime
 from service.usecases.store_body import is_whole
 from service.usecases.undo import clear, remove_blobs, undo
@@ -33,13 +36,15 @@ _AT_ONCE = 8
 
 @dataclass(slots=True)
 class SweepReport:
-    """aborted, rolled_forward: uploads settled by this pass. blobs_deleted: of dead versions.
+    """aborted, rolled_forward: uploads settled by this pass. sealed: resumable ones whose multipart
+    was completed before the store drops it. blobs_deleted: of dead versions.
 
     open, tombstones: entries in the ledger after the pass. failed: left for the next pass.
     """
 
     aborted: int = 0
     rolled_forward: int = 0
+    sealed: int = 0
     blobs_deleted: int = 0
     open: int = 0
     tombstones: int = 0
@@ -53,6 +58,7 @@ class SweepReport:
         return SweepReport(
             aborted=self.aborted + later.aborted,
             rolled_forward=self.rolled_forward + later.rolled_forward,
+            sealed=self.sealed + later.sealed,
             blobs_deleted=self.blobs_deleted + later.blobs_deleted,
             open=later.open,
             tombstones=later.tombstones,
@@ -69,6 +75,7 @@ async def sweep(runtime: Runtime) -> SweepReport:
     """Every pass that is due, in batches until nothing is left that can be done now."""
     report = SweepReport()
     await _settle_expired(runtime, report)
+    await _seal_aging(runtime, report)
     await _look_again(runtime, report)
     await _delete_dead(runtime, report)
     await _forget(runtime)
@@ -86,7 +93,7 @@ async def _settle_expired(runtime: Runtime, report: SweepReport) -> None:
         taken = await runtime.metadata.uploads.take_over(upload.ref.id, owner, lease_s)
         if taken is None:
             raise Fenced
-        if await _rolled_forward(runtime, taken):
+        if await _rolled_forward(runtime, taken) or await _finished(runtime, taken):
             report.rolled_forward += 1
             return
         if taken.state is UploadState.UNDOING:
@@ -131,6 +138,21 @@ async def _rolled_forward(runtime: Runtime, upload: Upload) -> bool:
     return True
 
 
+async def _finished(runtime: Runtime, upload: Upload) -> bool:
+    """Finish a resumable upload that has all of its bytes, and that nobody is at any more."""
+    if upload.progress is None or not upload.progress.closed:
+        return False
+    try:
+        await finish_upload(HeldUpload(runtime, upload), is_waited_for=lambda: False)
+    except (StoreUnavailable, StoreFull):
+        raise
+    except MediagateError as error:
+        log.info("not_finished", upload=upload.ref.id, reason=error.code)
+        raise Fenced from error  # undone by then
+    log.info("upload_finished", upload=upload.ref.id, tenant=upload.intent.tenant)
+    return True
+
+
 async def _too_old(runtime: Runtime, upload: Upload) -> bool:
     """Past the grace the tombstones that prove "nothing newer" may go; half of it is safe."""
     if upload.completing_at is None:
@@ -139,14 +161,38 @@ async def _too_old(runtime: Runtime, upload: Upload) -> bool:
     return upload.completing_at + half_grace < await runtime.metadata.now()
 
 
+async def _seal_aging(runtime: Runtime, report: SweepReport) -> None:
+    half_s = runtime.settings.s3.multipart_ttl_s / 2
+
+    async def look(upload: Upload) -> None:
+        if not await seal_aging(runtime, upload):
+            raise Fenced
+        report.sealed += 1
+
+    await _each(
+        lambda limit: runtime.metadata.resumables.aging(opened_before_s=half_s, limit=limit),
+        look,
+        runtime.settings.sweep.batch,
+        report,
+        name=lambda upload: upload.ref.id,
+    )
+
+
 async def _look_again(runtime: Runtime, report: SweepReport) -> None:
-    """Requests of a dead owner that the store carried out late: each key is looked at once more."""
+    """Requests of a dead owner that the store carried out late: each key is looked at once more.
+
+    A resumable upload is remembered for longer: whoever comes back to it is told that it is gone.
+    """
     ledger = runtime.metadata.uploads
 
     async def look(upload: Upload) -> None:
         if upload.state is UploadState.UNDONE:
             await remove_blobs(runtime, upload.keys)
-            await ledger.forget(upload.ref.id)
+            if upload.intent.resumable is not None and upload.looks == 0:
+                kept_s = runtime.settings.uploads.idempotency_ttl_s
+                await ledger.cleaned(upload.ref.id, look_again_s=kept_s)
+            else:
+                await ledger.forget(upload.ref.id)
             return
         await remove_blobs(runtime, upload.leftovers)
         again = runtime.settings.uploads.tombstone_s if upload.looks == 0 else None

@@ -75,6 +75,7 @@ PROGRESS = st.builds(
 TERMS = st.builds(
     ResumableTerms,
     TEXT,
+    TEXT,
     st.sampled_from(UploadKind),
     st.none() | TEXT,
     st.none() | TEXT,

@@ -19,6 +19,7 @@ from service.model.upload import Part, Upload, UploadRef, UploadState, UsedKey
 PRINCIPAL = "$key-1"
 TERMS = ResumableTerms(
     PRINCIPAL,
+    "$films",
     UploadKind.PARTIAL,
     told_metadata="$bucket ZmlsbXM=,é",
     told_concat="partial",

@@ -12,7 +12,13 @@ from datetime import datetime
 
 from awscrt import checksums
 
-from service.errors import BlobMissing, OutcomeUnknown, StoreRefused, StoreUnavailable
+from service.errors import (
+    BlobMissing,
+    MultipartGone,
+    OutcomeUnknown,
+    StoreRefused,
+    StoreUnavailable,
+)
 from service.model.blob import (
     BlobFacts,
     LinkFields,
@@ -103,13 +109,16 @@ class FakeBlobStore:
         number: int,
         chunks: Sequence[bytes],
         crc64nvme: bytes,
+        *,
+        of_copies: bool = False,
     ) -> Part:
         multipart = self.multiparts.get(multipart_id)
         if multipart is None or multipart.key != key:
-            raise StoreUnavailable("NoSuchUpload")
+            raise MultipartGone
         data = self._verified(chunks, crc64nvme)
         multipart.parts[number] = data
-        return Part(number, len(data), hashlib.md5(data).hexdigest(), crc64nvme)
+        kept = None if of_copies else crc64nvme
+        return Part(number, len(data), hashlib.md5(data).hexdigest(), kept)
 
     async def copy_part(
         self,
@@ -122,7 +131,7 @@ class FakeBlobStore:
     ) -> Part:
         multipart = self.multiparts.get(multipart_id)
         if multipart is None or multipart.key != key:
-            raise StoreUnavailable("NoSuchUpload")
+            raise MultipartGone
         if not multipart.of_copies:
             raise StoreRefused("InvalidRequest: the multipart declares a checksum")
         data = self._source(source, end)[start:end]

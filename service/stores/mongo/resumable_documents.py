@@ -14,6 +14,7 @@ from service.stores.mongo.driver import Document
 def terms_in(terms: ResumableTerms) -> Document:
     return {
         "principal": terms.principal,
+        "bucket": terms.bucket,
         "kind": terms.kind.value,
         "told_metadata": terms.told_metadata,
         "told_concat": terms.told_concat,
@@ -25,6 +26,7 @@ def terms_in(terms: ResumableTerms) -> Document:
 def terms_out(document: Document) -> ResumableTerms:
     return ResumableTerms(
         principal=document["principal"],
+        bucket=document["bucket"],
         kind=UploadKind(document["kind"]),
         told_metadata=document["told_metadata"],
         told_concat=document["told_concat"],

@@ -123,8 +123,11 @@ class S3BlobStore:
         number: int,
         chunks: Sequence[bytes],
         crc64nvme: bytes,
+        *,
+        of_copies: bool = False,
     ) -> Part:
-        checksum = await checksum_of(self.part_checksum, chunks, crc64nvme)
+        algorithm = PartChecksum.MD5 if of_copies else self.part_checksum
+        checksum = await checksum_of(algorithm, chunks, crc64nvme)
         body = PartBody(chunks)
         del chunks
         async with s3_call(self._time_for(body), write=True, body=body):

@@ -30,6 +30,7 @@ from botocore.exceptions import (
 from service.errors import (
     BlobMissing,
     MediagateError,
+    MultipartGone,
     OutcomeUnknown,
     StoreFull,
     StoreRefused,
@@ -63,7 +64,6 @@ _REFUSED_FOR_NOW = (
     "IncompleteBody",
     "BadDigest",
     "XAmzContentChecksumMismatch",
-    "NoSuchUpload",  # the multipart is gone: undone by another replica, or expired
     "NoSuchBucket",
     "AccessDenied",
     "InvalidAccessKeyId",
@@ -73,6 +73,7 @@ _REFUSED_FOR_NOW = (
 BY_CODE: dict[str, type[MediagateError]] = {
     "NoSuchKey": BlobMissing,
     "InvalidRange": BlobMissing,  # the blob is shorter than its version
+    "NoSuchUpload": MultipartGone,  # undone by another replica, or expired
     **dict.fromkeys(_FULL, StoreFull),
     **dict.fromkeys(_REFUSED_FOR_NOW, StoreUnavailable),
 }

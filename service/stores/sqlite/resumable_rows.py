@@ -22,6 +22,7 @@ Plain = Mapping[str, Any]
 def terms_in(terms: ResumableTerms) -> Plain:
     return {
         "principal": terms.principal,
+        "bucket": terms.bucket,
         "kind": terms.kind.value,
         "told_metadata": terms.told_metadata,
         "told_concat": terms.told_concat,
@@ -33,6 +34,7 @@ def terms_in(terms: ResumableTerms) -> Plain:
 def terms_out(plain: Plain) -> ResumableTerms:
     return ResumableTerms(
         principal=plain["principal"],
+        bucket=plain["bucket"],
         kind=UploadKind(plain["kind"]),
         told_metadata=plain["told_metadata"],
         told_concat=plain["told_concat"],

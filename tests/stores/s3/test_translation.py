@@ -19,6 +19,7 @@ from botocore.exceptions import (
 from service.errors import (
     BlobMissing,
     MediagateError,
+    MultipartGone,
     OutcomeUnknown,
     StoreFull,
     StoreRefused,
@@ -55,7 +56,7 @@ def answer(code: str, status: int) -> ClientError:
         (answer("SlowDown", 503), StoreUnavailable, StoreUnavailable),
         (answer("SlowDownWrite", 503), StoreUnavailable, StoreUnavailable),
         (answer("NoSuchBucket", 404), StoreUnavailable, StoreUnavailable),
-        (answer("NoSuchUpload", 404), StoreUnavailable, StoreUnavailable),
+        (answer("NoSuchUpload", 404), MultipartGone, MultipartGone),
         (answer("AccessDenied", 403), StoreUnavailable, StoreUnavailable),
         (answer("403", 403), StoreUnavailable, StoreUnavailable),
         (answer("BadDigest", 400), StoreUnavailable, StoreUnavailable),

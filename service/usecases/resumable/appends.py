@@ -1,0 +1,45 @@
+"""Which uploads this process is appending to, so that a newer request can ask for an orderly end.
+
+Safety does not hang on it: a claim fences whoever holds the upload. What was received and is not in
+the store yet would be sent again then, though; asked first, the older request notes it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from service.model.ids import UploadId
+
+PATIENCE_S = 1.5
+"""How long an orderly end is waited for; the newer request goes on after that in any case."""
+
+
+class Append(Protocol):
+    def stop(self) -> None:
+        """End as if the client had gone away."""
+
+    async def ended(self) -> None: ...
+
+
+class Appends:
+    def __init__(self) -> None:
+        self._running: dict[UploadId, Append] = {}
+
+    def begin(self, upload: UploadId, append: Append) -> None:
+        self._running[upload] = append
+
+    def end(self, upload: UploadId, append: Append) -> None:
+        if self._running.get(upload) is append:
+            del self._running[upload]
+
+    async def stop(self, upload: UploadId) -> None:
+        append = self._running.get(upload)
+        if append is None:
+            return
+        append.stop()
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                await append.ended()
+        except TimeoutError:
+            return
