@@ -36,7 +36,7 @@ from tests.faults.virtual_loop import VirtualLoop
 BUCKET = "films"
 PART_BYTES = 8
 LEASE_S, TOMBSTONE_S, GRACE_S, IDEMPOTENCY_S = 30, 500, 2000, 20_000
-TTL_S = 3000
+TTL_S = 12_000
 """How long a resumable upload waits: for its client to come back after the first half of what
 follows a fault, and not for the end of the second."""
 MULTIPART_TTL_S = 2400
