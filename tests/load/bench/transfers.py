@@ -47,6 +47,9 @@ def measure_transfers(
             start = _up(way, big, known_length=False)
             _note(found, world, way, "upload, unknown length", [start], big)
             world.clean_up("big")
+        for way in _rotated([world.mediagate("big"), world.resumable("big")], number):
+            _note(found, world, way, "upload, resumable or not", [_up(way, big)], big)
+            world.clean_up("big")
         names = [f"part-{each}" for each in range(PARALLEL)]
         together = list(zip(*(world.ways(name) for name in names), strict=True))
         for ways in _rotated(together, number):
@@ -81,7 +84,8 @@ def _note(
     source: Path,
 ) -> None:
     size = source.stat().st_size
-    watched = {name: world.pids[name] for name in {way.name, "store", "metadata"} & {*world.pids}}
+    names = {way.name, "store", "metadata"} & {*world.pids}
+    watched = {name: world.pids[name] for name in names}
     with metered(watched) as cost:
         running = [start() for start in starts]
         finished(running, size)

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,11 @@ class World:
         there = f"{url or self._url('mediagate')}/v1/buckets/{BUCKET}/objects/{name}"
         return Way(called, there, there, {"Authorization": f"Bearer {ROOT_KEY}"})
 
+    def resumable(self, name: str) -> Way:
+        """A PUT that may be resumed: the bytes take the way of `/v1/uploads`."""
+        way = self.mediagate(name, called="resumable")
+        return replace(way, headers={**way.headers, "Upload-Complete": "?1"})
+
     def plain(self, name: str) -> Way:
         there = f"{self._url('plain')}/{name}"
         return Way("plain", there, there, {})
@@ -155,6 +160,7 @@ def running_world(folder: Path, **settings: object) -> Iterator[World]:
         stack.enter_context(_plain(world))
         url, world.pids["mediagate"] = stack.enter_context(world.service(**settings))
         world.ports["mediagate"] = int(url.rpartition(":")[2])
+        world.pids["resumable"] = world.pids["mediagate"]
         yield world
 
 
