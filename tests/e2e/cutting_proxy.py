@@ -126,6 +126,7 @@ class _Exchange:
             await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
             if down.done() and down.exception() is None and down.result():
                 up.cancel()
+                await asyncio.wait({up})
                 await self._linger()
             elif up.done() and up.exception() is None and up.result():
                 told = await self.proxy.cut(replica)
@@ -176,7 +177,7 @@ class _Exchange:
 
     async def _linger(self) -> None:
         """A reset would take the answer from a client that is still sending."""
-        with suppress(TimeoutError, ConnectionError, OSError):
+        with suppress(OSError):  # TimeoutError is one
             self.writer.write_eof()
             async with asyncio.timeout(_LINGER_S):
                 while await self.reader.read(_PIECE):
@@ -206,12 +207,10 @@ async def cutting_proxy(
     on_cut: Callable[[int], Awaitable[None]] | None = None,
 ) -> AsyncIterator[CuttingProxy]:
     proxy = CuttingProxy(list(replicas), list(cuts), on_cut)
-    running: set[asyncio.Task[None]] = set()
+    tasks: list[asyncio.Task[None]] = []
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(proxy.serve(reader, writer))
-        running.add(task)
-        task.add_done_callback(running.discard)
+        tasks.append(asyncio.create_task(proxy.serve(reader, writer)))
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0, limit=_PIECE)
     proxy.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -219,7 +218,10 @@ async def cutting_proxy(
         yield proxy
     finally:
         server.close()
-        for task in list(running):
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
         proxy.close()
+    for error in ended:
+        if isinstance(error, Exception):  # a mistake of the proxy's own
+            raise error
