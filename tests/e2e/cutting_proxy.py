@@ -124,12 +124,12 @@ class _Exchange:
         told = True
         try:
             await asyncio.wait((up, down), return_when=asyncio.FIRST_COMPLETED)
-            if down.done() and down.exception() is None and down.result():
+            if _is_true(up):
+                told = await self.proxy.cut(replica)
+            elif _is_true(down):
                 up.cancel()
                 await asyncio.wait({up})
                 await self._linger()
-            elif up.done() and up.exception() is None and up.result():
-                told = await self.proxy.cut(replica)
         finally:
             up.cancel()
             down.cancel()
@@ -182,6 +182,10 @@ class _Exchange:
             async with asyncio.timeout(_LINGER_S):
                 while await self.reader.read(_PIECE):
                     pass
+
+
+def _is_true(task: asyncio.Task[bool]) -> bool:
+    return task.done() and task.exception() is None and task.result()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
