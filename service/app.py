@@ -38,9 +38,10 @@ from service.web.cors import allow_origin, answer_preflight
 from service.web.json import MAX_BODY_BYTES
 from service.web.middleware import observe, stamp, tell_problems
 from service.web.reference import REFERENCE, Reference
+from service.web.resumable.stamp import stamp_protocol
 from service.web.route import Route
 from service.web.routes import ROUTES, add_routes
-from service.web.state import AUTHENTICATOR, READINESS, RUNTIME
+from service.web.state import ABILITIES, AUTHENTICATOR, READINESS, RUNTIME
 from service.workers.auditor import run_auditor
 from service.workers.jobs import run_jobs
 from service.workers.publisher import run_publisher
@@ -121,6 +122,7 @@ def build_app(
     )
     app.on_response_prepare.append(stamp)
     app.on_response_prepare.append(allow_origin)
+    app.on_response_prepare.append(stamp_protocol)
     app.on_response_prepare.append(close_unread)
     table = tuple(routes)
     add_routes(app, table)
@@ -132,6 +134,7 @@ def build_app(
             for problem in abilities.problems:
                 log.error("store_unfit", problem=problem)
             app[RUNTIME] = runtime
+            app[ABILITIES] = abilities
             app[AUTHENTICATOR] = Authenticator(runtime.metadata.keys, settings.auth)
             app[READINESS] = Readiness(
                 runtime.blobs, runtime.metadata, abilities.problems, runtime.breakers

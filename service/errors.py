@@ -22,8 +22,8 @@
     │   ├── BucketExists
     │   ├── BucketNotEmpty
     │   ├── BucketDeleting
-    │   ├── OffsetMismatch         bytes for another offset than the upload is at
-    │   ├── UploadComplete         nothing can be added to it any more
+    │   ├── OffsetMismatch         the upload is at another one; extras: offset, given_offset
+    │   ├── UploadComplete         nothing can be added to it any more; extras: offset
     │   ├── UploadTakenOver        a newer request goes on with it
     │   └── RequestInProgress      the first request of this idempotency key still runs
     ├── PreconditionFailed
@@ -44,6 +44,7 @@
     ├── BlobMissing                metadata names a blob that the store does not have (internal)
     └── JournalDamaged             a journal object is not what was written (internal)
 
+(protocol/tus.py has two more, for what tus alone tells.)
 `code` is stable and part of the API; `detail` is for people; `extras` are facts for programs.
 """
 
@@ -170,15 +171,11 @@ class BucketDeleting(Conflict):
 
 
 class OffsetMismatch(Conflict):
-    """extras: offset, which the upload is at; given_offset."""
-
     code = "offset_mismatch"
     title = "The upload is at another offset"
 
 
 class UploadComplete(Conflict):
-    """extras: offset."""
-
     code = "upload_complete"
     title = "The upload is complete already"
 

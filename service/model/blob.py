@@ -56,7 +56,11 @@ class ListedMultipart:
 
 @dataclass(frozen=True, slots=True)
 class StoreAbilities:
-    """What a probe of the store found. problems: reasons why the service must not use it."""
+    """What a probe of the store found. problems: reasons why the service must not use it.
+
+    copies_parts: whether parts can be made of other blobs, so that uploads can be joined.
+    """
 
     part_checksum: PartChecksum
     problems: tuple[str, ...] = ()
+    copies_parts: bool = True

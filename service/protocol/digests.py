@@ -59,17 +59,30 @@ def parse_content_md5(field: str) -> bytes:
 
 
 def expected_digests(headers: MultiMapping[str]) -> dict[str, bytes]:
-    """What the client says of the body, by algorithm. Raises Invalid, and DigestMismatch at once
-    where two fields contradict each other, for then no body can match."""
-    expected: dict[str, bytes] = {}
-    for name in ("Content-Digest", "Repr-Digest"):
-        field = combined(headers, name)
-        if field is not None:
-            _merge(expected, parse_digests(field))
+    """What the client says of the body of a PUT, by algorithm. Raises Invalid, and DigestMismatch
+    at once where two fields contradict each other, for then no body can match."""
+    expected = content_digests(headers)
+    _merge(expected, repr_digests(headers))
+    return expected
+
+
+def content_digests(headers: MultiMapping[str]) -> dict[str, bytes]:
+    """What the client says of the content of this very request. Raises as `expected_digests`."""
+    expected = _digests_in(headers, "Content-Digest")
     md5 = combined(headers, "Content-MD5")
     if md5 is not None:
         _merge(expected, {"md5": parse_content_md5(md5)})
     return expected
+
+
+def repr_digests(headers: MultiMapping[str]) -> dict[str, bytes]:
+    """What the client says of the whole representation. Raises Invalid."""
+    return _digests_in(headers, "Repr-Digest")
+
+
+def _digests_in(headers: MultiMapping[str], name: str) -> dict[str, bytes]:
+    field = combined(headers, name)
+    return {} if field is None else parse_digests(field)
 
 
 def _merge(expected: dict[str, bytes], more: Mapping[str, bytes]) -> None:

@@ -30,7 +30,7 @@ from service.web.describe import Json, describe
 from service.web.fields import IDEMPOTENCY, WRITE_CONDITIONS
 from service.web.json import Body, read_body
 from service.web.state import PRINCIPAL, TARGET, runtime_of
-from service.web.uploads import (
+from service.web.writes import (
     IDEMPOTENCY_KEY,
     WRITE_PROBLEMS,
     WRITTEN,

@@ -26,8 +26,23 @@ EXPOSED = ", ".join(
         "Location",
         "Repr-Digest",
         "Retry-After",
+        "Tus-Checksum-Algorithm",
+        "Tus-Extension",
+        "Tus-Max-Size",
+        "Tus-Resumable",
+        "Tus-Version",
+        "Upload-Complete",
+        "Upload-Concat",
+        "Upload-Defer-Length",
+        "Upload-Draft-Interop-Version",
+        "Upload-Expires",
+        "Upload-Length",
+        "Upload-Limit",
+        "Upload-Metadata",
+        "Upload-Offset",
         "X-Request-Id",
         "X-Tags",
+        "X-Version-Id",
     )
 )
 _MAX_AGE_S = 7200

@@ -31,8 +31,8 @@ from service.web.form import FORM, post_form
 from service.web.json import answer
 from service.web.query import Query, query_of
 from service.web.state import PRINCIPAL, TARGET, runtime_of
-from service.web.uploads import IDEMPOTENCY_KEY, WRITE_PROBLEMS, facts_of
 from service.web.version_answer import VersionAnswer, shown
+from service.web.writes import IDEMPOTENCY_KEY, WRITE_PROBLEMS, facts_of
 
 _OF_EACH = ("cache-control", "content-language", "x-tags")
 _OF_NONE = (

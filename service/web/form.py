@@ -44,8 +44,8 @@ from service.web.fields import FORM_FIELDS
 from service.web.files_answer import FilesAnswer
 from service.web.json import answer
 from service.web.state import PRINCIPAL, TARGET, runtime_of
-from service.web.uploads import facts_of, idempotency_of, named_file
 from service.web.version_answer import VersionAnswer, shown
+from service.web.writes import facts_of, idempotency_of, named_file
 
 _FORWARDED = ("cache-control", "content-language", "x-tags")
 _MAX_FIELDS = 100

@@ -12,8 +12,12 @@ from aiohttp import web
 from service import errors
 from service.errors import MediagateError
 from service.protocol.problem import CONTENT_TYPE, problem_body
+from service.protocol.resumable_uploads import UPLOAD_COMPLETE
+from service.protocol.tus import VERSION, ChecksumMismatch, TusVersionMismatch
 
 STATUSES: Mapping[type[MediagateError], int] = {
+    ChecksumMismatch: 460,
+    TusVersionMismatch: 412,
     errors.Invalid: 400,
     errors.IncompleteBody: 400,
     errors.Unauthenticated: 401,
@@ -99,6 +103,10 @@ def _headers(error: MediagateError, status: int) -> dict[str, str]:
         headers["Connection"] = "close"
     if status == 416 and "size_bytes" in error.extras:
         headers["Content-Range"] = f"bytes */{error.extras['size_bytes']}"
+    if isinstance(error, errors.OffsetMismatch | errors.UploadComplete) and error.extras:
+        headers |= {"Upload-Offset": str(error.extras["offset"]), UPLOAD_COMPLETE: "?0"}
+    if isinstance(error, TusVersionMismatch):
+        headers["Tus-Version"] = VERSION
     if "delete_marker" in error.extras:
         headers["X-Delete-Marker"] = "true"
     return headers

@@ -37,6 +37,7 @@ from service.web.auth import authenticated
 from service.web.expect import later
 from service.web.middleware import Handler
 from service.web.query import read_query
+from service.web.resumable import resource
 from service.web.route import Route
 from service.web.state import QUERY, TARGET, Target, runtime_of
 
@@ -52,6 +53,8 @@ ARCHIVE = BUCKET + "/archive"
 VERSIONS = BUCKET + "/versions/{key}"
 COPIES = BUCKET + "/copies"
 MOVES = BUCKET + "/moves"
+UPLOADS = "/v1/uploads"
+UPLOAD = UPLOADS + "/{id}"
 
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/healthz", operations.get_health, None),
@@ -80,6 +83,15 @@ ROUTES: tuple[Route, ...] = (
     Route("POST", VERSIONS, copies.post_restore, Scope.WRITE, bytes=True),
     Route("POST", COPIES, copies.post_copy, Scope.READ, bytes=True),
     Route("POST", MOVES, copies.post_move, Scope.READ, bytes=True),
+    Route("POST", UPLOADS, resource.post_upload, Scope.WRITE, bytes=True),
+    Route("GET", UPLOADS, resource.get_uploads, Scope.WRITE),
+    Route("OPTIONS", UPLOADS, resource.OPTIONS(resource.options_uploads), None),
+    Route("GET", UPLOAD, resource.get_upload, Scope.WRITE),
+    Route("PATCH", UPLOAD, resource.patch_upload, Scope.WRITE, bytes=True),
+    Route("POST", UPLOAD, resource.post_to_upload, Scope.WRITE, bytes=True),
+    Route("DELETE", UPLOAD, resource.delete_upload, Scope.WRITE),
+    Route("OPTIONS", UPLOAD, resource.OPTIONS(resource.options_upload), None),
+    Route("OPTIONS", OBJECT, resource.OPTIONS(resource.options_object), None),
     Route("POST", "/v1/keys", keys.post_key, Scope.ADMIN),
     Route("GET", "/v1/keys", keys.get_keys, Scope.ADMIN),
     Route("DELETE", "/v1/keys/{id}", keys.delete_key, Scope.ADMIN),

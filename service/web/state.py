@@ -8,6 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from service.model.api_key import Principal
+from service.model.blob import StoreAbilities
 from service.usecases.authenticate import Authenticator
 from service.usecases.readiness import Readiness
 from service.usecases.runtime import Runtime
@@ -27,6 +28,7 @@ class Target:
 
 RUNTIME = web.AppKey("runtime", Runtime)
 AUTHENTICATOR = web.AppKey("authenticator", Authenticator)
+ABILITIES = web.AppKey("abilities", StoreAbilities)
 READINESS = web.AppKey("readiness", Readiness)
 
 REQUEST_ID = web.RequestKey("request_id", str)

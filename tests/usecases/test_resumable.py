@@ -31,7 +31,7 @@ from service.model.version import ObjectFacts
 from service.settings import MIB
 from service.usecases.byte_budget import ByteBudget
 from service.usecases.digests import CRC64NVME
-from service.usecases.resumable.append import AppendRequest
+from service.usecases.resumable.append_request import AppendRequest
 from service.usecases.resumable.append_to_upload import Appended, append_to_upload
 from service.usecases.resumable.create_upload import CreateRequest, create_upload
 from service.usecases.resumable.end_upload import end_upload

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from service import errors
 from service.errors import MediagateError
+from service.protocol import tus
 from service.web.problems import problem_of
 from service.web.routes import ROUTES
 
@@ -15,7 +16,7 @@ OF_THE_FRAMEWORK = {"method_not_allowed": 405, "expectation_failed": 417}
 def tree(kind):
     yield kind
     for child in kind.__subclasses__():
-        if child.__module__ == errors.__name__:
+        if child.__module__ in (errors.__name__, tus.__name__):
             yield from tree(child)
 
 

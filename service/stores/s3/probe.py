@@ -37,7 +37,8 @@ async def probe_store(clients: Clients, settings: S3) -> StoreAbilities:
     for algorithm in candidates:
         async with s3_call(timeout_s):
             if await _verifies(client, settings.bucket, algorithm):
-                return StoreAbilities(algorithm, tuple(problems))
+                copies = await _copies_parts(client, settings.bucket)
+                return StoreAbilities(algorithm, tuple(problems), copies)
     names = ", ".join(candidates)
     problems.append(f"the S3 store does not verify checksums of parts (tried: {names})")
     return StoreAbilities(candidates[-1], tuple(problems))
@@ -123,6 +124,25 @@ async def _part_verifies(
         # After a Complete, stores answer an Abort with 204 or NoSuchUpload; both are fine.
         await _refuses(client.abort_multipart_upload(**at, UploadId=upload))
         await client.delete_object(**at)
+
+
+async def _copies_parts(client: Any, bucket: str) -> bool:
+    source = {"Bucket": bucket, "Key": new_probe_key()}
+    at = {"Bucket": bucket, "Key": new_probe_key()}
+    await client.put_object(**source, Body=_BODY)
+    upload = (await client.create_multipart_upload(**at))["UploadId"]
+    part = {"UploadId": upload, "PartNumber": 1, "CopySource": source}
+    try:
+        await client.upload_part_copy(**at, **part)
+    except ClientError as error:
+        if http_status(error) in (400, 405, 501):
+            return False
+        raise
+    else:
+        return True
+    finally:
+        await _refuses(client.abort_multipart_upload(**at, UploadId=upload))
+        await client.delete_object(**source)
 
 
 async def _refuses(call: Any) -> bool:

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator
 
 import structlog
 
@@ -31,6 +30,7 @@ from service.model.resumable import Piece, UploadKind
 from service.settings import MAX_PARTS
 from service.usecases.digests import BodyDigests
 from service.usecases.part_stream import FilledPart, PartStream
+from service.usecases.resumable.append_request import AppendRequest
 from service.usecases.resumable.beginning import look_at_beginning
 from service.usecases.resumable.bodies import cut_body, hashed, preceded
 from service.usecases.resumable.finish import FINISH_LEASE_S
@@ -43,22 +43,6 @@ _SPARE_NUMBERS = 64
 _KEEPS = (IncompleteBody, SlowClient)
 """After these, what came of the body counts."""
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class AppendRequest:
-    """offset: where the body belongs; that of the upload.
-
-    length_bytes: of the whole, where this request or an earlier one told. size_bytes: of the body,
-    None for an unknown length. closes: whether no byte follows the body; None where that is so once
-    the length is reached. expected_digests: of the body.
-    """
-
-    offset: int
-    length_bytes: int | None = None
-    size_bytes: int | None = None
-    closes: bool | None = None
-    expected_digests: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class AppendToUpload:

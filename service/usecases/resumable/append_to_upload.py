@@ -23,7 +23,8 @@ from service.errors import (
 from service.model.resumable import Progress, UploadKind
 from service.model.upload import Upload, UploadState
 from service.usecases.admission import bucket_named
-from service.usecases.resumable.append import AppendRequest, AppendToUpload
+from service.usecases.resumable.append import AppendToUpload
+from service.usecases.resumable.append_request import AppendRequest
 from service.usecases.resumable.create_upload import check_size, size_limit
 from service.usecases.resumable.find import find_upload, settled_upload
 from service.usecases.resumable.finish import finish_upload
@@ -52,9 +53,12 @@ async def append_to_upload(
     TooLarge, IncompleteBody, SlowClient, DigestMismatch, UnsupportedMedia, Forbidden (a final
     upload), what the commit may raise, StoreUnavailable, StoreFull.
     """
+    assert found.intent.resumable is not None
+    if found.intent.resumable.kind is UploadKind.FINAL:
+        raise Forbidden("a final upload is made of partial ones: nothing is added to it")
     if found.progress is None or found.progress.closed:
         return await _append_nothing(runtime, found, request)
-    _check(found, found.progress, request)
+    _check(found.progress, request)
     limit = await _limit(runtime, found)
     if request.length_bytes is not None:
         check_size(request.length_bytes, limit)
@@ -93,11 +97,8 @@ async def _append_and_finish(runtime: Runtime, append: AppendToUpload) -> Append
     return Appended(progress.offset, progress.length_bytes, expires_at=expires_at)
 
 
-def _check(found: Upload, progress: Progress, request: AppendRequest) -> None:
-    """Raises OffsetMismatch, InconsistentLength, TooLarge, Forbidden."""
-    assert found.intent.resumable is not None
-    if found.intent.resumable.kind is UploadKind.FINAL:
-        raise Forbidden("a final upload is made of partial ones: nothing is added to it")
+def _check(progress: Progress, request: AppendRequest) -> None:
+    """Raises OffsetMismatch, InconsistentLength, TooLarge."""
     if progress.offset != request.offset:
         raise _mismatch(progress.offset, request)
     told, known = request.length_bytes, progress.length_bytes

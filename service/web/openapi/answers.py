@@ -104,7 +104,7 @@ def _header(header: HeaderField) -> tuple[str, dict[str, Any]]:
 
 def _problem(status: int, codes: list[str], *, empty: bool) -> dict[str, Any]:
     answer: dict[str, Any] = {
-        "description": HTTPStatus(status).phrase + ": " + ", ".join(f"`{c}`" for c in codes) + ".",
+        "description": _phrase(status) + ": " + ", ".join(f"`{c}`" for c in codes) + ".",
         "headers": {"X-Request-Id": _REQUEST_ID},
     }
     if not empty:
@@ -116,3 +116,8 @@ def _problem(status: int, codes: list[str], *, empty: bool) -> dict[str, Any]:
         }
         answer["content"] = {CONTENT_TYPE: {"schema": schema}}
     return answer
+
+
+def _phrase(status: int) -> str:
+    """460 is tus's own."""
+    return "Checksum Mismatch" if status == 460 else HTTPStatus(status).phrase
