@@ -49,6 +49,7 @@ class Passed:
 class CuttingProxy:
     """replicas: their base URLs; may change. cuts: those to come, in order.
 
+    cuts_made: how many came.
     on_cut: awaited with the number of the replica that was receiving, before connections are reset.
     body_bytes: of POST and PATCH, as many as clients sent.
     """
@@ -57,6 +58,7 @@ class CuttingProxy:
     cuts: list[Cut]
     on_cut: Callable[[int], Awaitable[None]] | None = None
     url: str = ""
+    cuts_made: int = 0
     body_bytes: int = 0
     passed: list[Passed] = field(default_factory=list)
     _last: dict[str, int] = field(default_factory=dict)
@@ -88,6 +90,7 @@ class CuttingProxy:
     async def cut(self, replica: int) -> bool:
         """Whether the replica is to hear of it."""
         silent = self.cuts.pop(0).silent
+        self.cuts_made += 1
         if self.on_cut is not None:
             await self.on_cut(replica)
         return not silent

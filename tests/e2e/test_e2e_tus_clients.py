@@ -19,13 +19,16 @@ import pytest
 from aiohttp import ClientSession
 
 from tests.e2e.cutting_proxy import CuttingProxy, cutting_proxy, spread_cuts
-from tests.e2e.installation import AUTHORIZED, Installation, Process
+from tests.e2e.installation import AUTHORIZED, LEASE_S, Installation, Process
 from tests.e2e.tus_clients.job import Job
 from tests.e2e.tus_clients.programs import PROGRAMS, Program, run_program
+from tests.e2e.wreck import assert_store_has_exactly
 
 MIB = 1 << 20
 SIZE = 300 * MIB
 CUTS = 10
+KILLS = 5
+"""Fewer, as each costs the start of a process."""
 PART = 32 * MIB
 IN_FLIGHT = 64 * MIB
 UPLOAD_TIMEOUT_S = 70
@@ -129,10 +132,21 @@ async def test_each_cut_kills_the_replica_that_was_receiving(
 
     async with ClientSession(replicas.urls()[0], headers=AUTHORIZED) as http:
         bucket = await make_bucket(http)
-    async with cutting_proxy(replicas.urls(), spread_cuts(SIZE, CUTS), kill) as proxy:
+    async with cutting_proxy(replicas.urls(), spread_cuts(SIZE, KILLS), kill) as proxy:
         location = await upload(program, proxy, bucket, "film", file)
         await asyncio.gather(*restarts)
     await check(client, proxy, location, file, f"{replicas.urls()[0]}{path_of(bucket, 'film')}")
+
+
+async def test_they_leave_nothing_but_their_objects(replicas: Replicas) -> None:
+    """Those have been deleted by then."""
+    for _ in range(8):
+        report = await asyncio.to_thread(replicas.installation.sweep)
+        if report["open"] == report["tombstones"] == 0:
+            break
+        await asyncio.sleep(LEASE_S)
+    assert (report["open"], report["tombstones"], report["failed"]) == (0, 0, 0)
+    await assert_store_has_exactly(replicas.installation, 0)
 
 
 async def make_bucket(http: ClientSession) -> str:
@@ -159,8 +173,11 @@ async def check(client: str, proxy: CuttingProxy, location: str, file: File, url
     replicas = [one.replica for one in proxy.passed if one.path == path and one.method != "OPTIONS"]
     assert all(one != next_one for one, next_one in pairwise(replicas))
     again = proxy.body_bytes - SIZE
-    print(f"\n{client}: {again / MIB:.1f} MiB sent again, {len(replicas)} requests, {CUTS} cuts")
-    assert again <= CUTS * (PART + IN_FLIGHT)
+    print(
+        f"\n{client}: {again / MIB:.1f} MiB sent again after {proxy.cuts_made} cuts, "
+        f"{len(replicas)} requests"
+    )
+    assert again <= proxy.cuts_made * (PART + IN_FLIGHT)
     async with ClientSession(headers=AUTHORIZED) as http:
         async with http.get(url) as response:
             assert response.status == 200
