@@ -1,7 +1,8 @@
 """A TCP proxy in front of several replicas that never lets one of them have its way.
 
-No two requests of one upload in a row go to the same replica, and connections are cut in the middle
-of bodies. One connection carries one request: every head that passes gets a `Connection: close`.
+No two requests of one upload in a row go to the same replica; which of the others it is, chance
+decides, so that of three each meets what the other two left. Connections are cut in the middle of
+bodies. One connection carries one request: every head that passes gets a `Connection: close`.
 
 A cut resets the client's connection. The replica's is reset too, or left open and silent, as a lost
 network leaves it; then the replica learns of the cut only by its own timeout, or from whoever goes
@@ -11,6 +12,7 @@ on with the upload elsewhere.
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 import socket
 import struct
@@ -62,6 +64,7 @@ class CuttingProxy:
     body_bytes: int = 0
     passed: list[Passed] = field(default_factory=list)
     _last: dict[str, int] = field(default_factory=dict)
+    _random: random.Random = field(default_factory=lambda: random.Random(1))
     _left_open: list[asyncio.StreamWriter] = field(default_factory=list)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -74,10 +77,11 @@ class CuttingProxy:
     async def connect(
         self, method: str, path: str
     ) -> tuple[int, asyncio.StreamReader, asyncio.StreamWriter]:
-        """To the replica whose turn it is; one that is down is not passed over."""
-        # A browser's preflights are no requests of the upload, and have turns of their own.
+        """To any replica but the last one. Raises OSError where that is down."""
+        # A browser's preflights are no requests of the upload.
         key = f"OPTIONS {path}" if method == "OPTIONS" else path
-        replica = (self._last.get(key, -1) + 1) % len(self.replicas)
+        last = self._last.get(key)
+        replica = self._random.choice([n for n in range(len(self.replicas)) if n != last])
         parts = urlsplit(self.replicas[replica])
         reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
         self._last[key] = replica
