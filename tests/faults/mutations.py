@@ -74,32 +74,32 @@ MUTATIONS = (
         "intent before bytes (multipart)",
         "service/usecases/open_multipart.py",
         (
-            ("                await ledger.switch_key(ref, key)\n", ""),
+            ("        await ledger.switch_key(ref, key)\n", ""),
             (
-                "        await ledger.save_multipart(ref, key, multipart)\n",
-                "        if key != upload.intent.blob_key:\n"
-                "            await ledger.switch_key(ref, key)\n"
-                "        await ledger.save_multipart(ref, key, multipart)\n",
+                "    await ledger.save_multipart(ref, key, multipart)\n",
+                "    if key != upload.intent.blob_key:\n"
+                "        await ledger.switch_key(ref, key)\n"
+                "    await ledger.save_multipart(ref, key, multipart)\n",
             ),
         ),
     ),
     Mutation(
         "HEAD after an ambiguous Complete: taken for a no",
-        "service/usecases/commit_upload.py",
+        "service/usecases/complete_multipart.py",
         (
             (
-                "isinstance(error, OutcomeUnknown) and await self._is_whole():\n",
-                "False:\n",
+                "if lost and await is_whole(runtime, key, size_bytes, crc64nvme):\n",
+                "if False:\n",
             ),
         ),
     ),
     Mutation(
         "HEAD after an ambiguous Complete: taken for a yes",
-        "service/usecases/commit_upload.py",
+        "service/usecases/complete_multipart.py",
         (
             (
-                "isinstance(error, OutcomeUnknown) and await self._is_whole():\n",
-                "isinstance(error, OutcomeUnknown):\n",
+                "if lost and await is_whole(runtime, key, size_bytes, crc64nvme):\n",
+                "if lost:\n",
             ),
         ),
     ),

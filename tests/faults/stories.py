@@ -19,6 +19,7 @@ from tests.faults.process import Fault, Mode, Process
 from tests.faults.world import (
     GRACE_S,
     LEASE_S,
+    MULTIPART_TTL_S,
     PART_BYTES,
     TOMBSTONE_S,
     World,
@@ -31,6 +32,7 @@ LARGE = 4 * PART_BYTES
 CREATE_ONLY = Preconditions(if_none_match=EntityTags(any=True))
 RETRY = Idempotency("somebody", "once", 0, "the same")
 CLOCKS_APART_S = 300
+COMES_BACK = "client-comes-back"
 
 Scene = Callable[[World], Awaitable[None]]
 Run = Callable[[World, Fault | None], Awaitable[Process]]
@@ -43,7 +45,8 @@ async def _nothing(world: World) -> None:
 @dataclass(frozen=True)
 class Story:
     """asked: a client waits for the answer, and may go away.
-    heals: effects whose lost answer alone must not keep the request from its 2xx."""
+    heals: effects whose lost answer alone must not keep the request from its 2xx. resumes: its
+    client may come back while it runs."""
 
     name: str
     run: Run
@@ -51,6 +54,7 @@ class Story:
     afterwards: Scene = _nothing
     asked: bool = True
     heals: frozenset[str] = frozenset()
+    resumes: bool = False
 
 
 async def _something_there(world: World) -> None:
@@ -168,6 +172,41 @@ async def _put_once_again(world: World) -> None:
     world.expect(len(made) == 1, f"a request and its retry made {len(made)} versions")
 
 
+# -- resumable uploads ------------------------------------------------------------------------
+
+PIECES = (5, 2 * PART_BYTES + 1, 4)
+"""A tail; parts, the first of which begins with it, and another tail; what ends the upload."""
+
+
+async def _upload(world: World, fault: Fault | None) -> Process:
+    return await world.upload(KEY, PIECES, fault=fault)
+
+
+async def _upload_short(world: World, fault: Fault | None) -> Process:
+    return await world.upload(KEY, (3, 2), fault=fault)
+
+
+async def _half_an_upload(world: World) -> None:
+    """Some parts are there, and a tail, and the multipart has grown old."""
+    await world.upload(KEY, (2 * PART_BYTES + 1,), more=PART_BYTES)
+    world.pass_time(MULTIPART_TTL_S / 2)
+
+
+async def _upload_rest(world: World, fault: Fault | None) -> Process:
+    """Seals the old multipart, sends the rest into another one, and has both joined."""
+    return await world.come_back(world.history.operations[0], fault=fault, in_peace=False)
+
+
+async def _sweep_old(world: World, fault: Fault | None) -> Process:
+    return await world.sweep(fault=fault)
+
+
+async def _come_back(world: World) -> None:
+    """Every client whose upload is not over, in peace: nothing keeps it from its end."""
+    for operation in list(world.history.operations):
+        await world.come_back(operation)
+
+
 # -- a bucket that goes while an upload runs --------------------------------------------------
 
 
@@ -251,6 +290,10 @@ STORIES = (
         heals=frozenset({"blobs.create_multipart", "blobs.complete"}),
     ),
     Story("delete-bucket", _delete_bucket),
+    Story("resumable", _upload, afterwards=_come_back, resumes=True),
+    Story("resumable-short", _upload_short, _something_there, _come_back, resumes=True),
+    Story("resumable-joined", _upload_rest, _half_an_upload, _come_back, resumes=True),
+    Story("seal", _sweep_old, _half_an_upload, _come_back, asked=False, resumes=True),
     Story("sweep", _sweep, scene=_debris, asked=False),
 )
 
@@ -284,6 +327,12 @@ async def _rival_delete_bucket(world: World) -> None:
     await world.delete_bucket()
 
 
+async def _rival_come_back(world: World) -> None:
+    """The client believes that its request is stuck, and goes on through another replica."""
+    for operation in list(world.history.operations):
+        await world.come_back(operation, in_peace=False)
+
+
 RIVALS: dict[str, Callable[[World], Awaitable[None]] | None] = {
     "alone": None,
     "overwrite": _rival_overwrite,
@@ -291,4 +340,5 @@ RIVALS: dict[str, Callable[[World], Awaitable[None]] | None] = {
     "sweeper": _rival_sweep,
     "sweeper-ahead": _rival_sweep_ahead,
     "delete-bucket": _rival_delete_bucket,
+    COMES_BACK: _rival_come_back,
 }

@@ -16,12 +16,18 @@ from inspect import iscoroutinefunction
 
 import pytest
 
-from service.stores.ports import BlobStore, BucketStore, UploadLedger, VersionIndex
+from service.stores.ports import (
+    BlobStore,
+    BucketStore,
+    ResumableLedger,
+    UploadLedger,
+    VersionIndex,
+)
 from tests.faults.history import Kind, Outcome
 from tests.faults.invariants import check, check_reads, made_by
 from tests.faults.process import EFFECTS, KILLS, READS, Fault, Mode, Process, applies
 from tests.faults.recovery import clean, settle
-from tests.faults.stories import RIVALS, STORIES, Story
+from tests.faults.stories import COMES_BACK, RIVALS, STORIES, Story
 from tests.faults.world import World
 
 pytestmark = pytest.mark.timeout(60)  # two seconds, but not on a busy machine
@@ -113,6 +119,8 @@ def moments_of(mode: Mode, rival: str) -> tuple[str, ...]:
 def cases_of(story: Story, mode: Mode, rival: str) -> Iterator[Case]:
     if mode is Mode.GONE and not story.asked:
         return
+    if rival == COMES_BACK and not story.resumes:
+        return
     for number, effect in enumerate(effects_of(story), start=1):
         if not applies(mode, effect):
             continue
@@ -147,6 +155,7 @@ def test_every_effect(story: str, mode: Mode, rival: str) -> None:
         ("blobs", BlobStore),
         ("versions", VersionIndex),
         ("uploads", UploadLedger),
+        ("resumables", ResumableLedger),
         ("buckets", BucketStore),
     ],
 )

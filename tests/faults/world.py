@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -17,7 +17,7 @@ from service.model.bucket import BucketSettings
 from service.model.ids import DEFAULT_TENANT, VersionId
 from service.model.preconditions import Preconditions
 from service.model.upload import Idempotency, Intent, MovedFrom, Upload, UploadRef
-from service.settings import Http, Limits, Settings, Sweep, Uploads
+from service.settings import S3, Http, Limits, Settings, Sweep, Uploads
 from service.usecases import leases
 from service.usecases.copy_object import CopyRequest, Source, copy_object
 from service.usecases.delete_bucket import delete_bucket
@@ -30,11 +30,16 @@ from tests.fakes.metadata import FakeMetadata
 from tests.fakes.replica import Tables
 from tests.faults.history import History, Kind, Operation, Outcome
 from tests.faults.process import Call, Fault, Killed, Process, tracked_task
+from tests.faults.resuming import Resuming
 from tests.faults.virtual_loop import VirtualLoop
 
 BUCKET = "films"
 PART_BYTES = 8
 LEASE_S, TOMBSTONE_S, GRACE_S, IDEMPOTENCY_S = 30, 500, 2000, 20_000
+TTL_S = 12_000
+"""How long a resumable upload waits: for its client to come back after the first half of what
+follows a fault, and not for the end of the second."""
+MULTIPART_TTL_S = 2400
 QUIET_ROUNDS = 12
 NONE = Preconditions()
 
@@ -43,6 +48,7 @@ SETTINGS = Settings.model_construct(
     http=Http(max_download_s=1),
     uploads=Uploads.model_construct(
         lease_s=LEASE_S,
+        ttl_s=TTL_S,
         idempotency_ttl_s=IDEMPOTENCY_S,
         tombstone_s=TOMBSTONE_S,
         part_bytes=PART_BYTES,
@@ -55,6 +61,7 @@ SETTINGS = Settings.model_construct(
         byte_budget_bytes=3 * PART_BYTES, max_object_bytes=1 << 20, min_rate_bytes_s=0
     ),
     metadata=Settings.model_fields["metadata"].default,
+    s3=S3(multipart_ttl_s=MULTIPART_TTL_S),
 )
 
 
@@ -70,6 +77,7 @@ class World:
         self.late: list[Callable[[], Awaitable[None]]] = []
         self.violations: list[str] = []
         self.keeps_versions = False
+        self.resuming = Resuming(self)
         self.step = 0
         self.racers: dict[str, Callable[[], Awaitable[None]]] = {}
         self._racing: list[asyncio.Task[None]] = []
@@ -234,6 +242,34 @@ class World:
 
         return await self._asked(process, Kind.MOVE, key, b"", NONE, work)
 
+    async def upload(
+        self, key: str, pieces: Sequence[int], *, more: int = 0, fault: Fault | None = None
+    ) -> Process:
+        """A resumable upload, a request for each piece, until something goes wrong.
+
+        more: how many bytes are left for the client to come back with.
+        """
+        process = Process(self, fault)
+        unique, size_bytes = f"{len(self.history.operations)}:".encode(), sum(pieces) + more
+        content = (unique * size_bytes)[:size_bytes]
+
+        async def work(operation: Operation) -> None:
+            await self.resuming.create(process, operation)
+            await self.resuming.send(process, operation, pieces)
+            if more:
+                raise OutcomeUnknown("the client went away")
+
+        return await self._asked(process, Kind.PUT, key, content, NONE, work)
+
+    async def come_back(
+        self, operation: Operation, *, fault: Fault | None = None, in_peace: bool = True
+    ) -> Process:
+        """The client of a resumable upload goes on with it, where it did not hear of its end."""
+        process = Process(self, fault)
+        process.operation = operation
+        await process.run(self.resuming.go_on(process, operation, in_peace=in_peace))
+        return process
+
     async def delete_bucket(self, *, fault: Fault | None = None) -> Process:
         process = Process(self, fault)
 
@@ -269,7 +305,7 @@ class World:
             except (OutcomeUnknown, asyncio.CancelledError, Killed) as error:
                 self._told(operation, Outcome.UNKNOWN, error)
             except MediagateError as error:
-                self._told(operation, Outcome.REFUSED, error)
+                self._told(operation, self.resuming.outcome_of(operation, error), error)
             else:
                 self._told(operation, Outcome.ACKNOWLEDGED, None)
 

@@ -9,7 +9,6 @@ when the client is gone; `stop` asks for that end.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 
 import structlog
@@ -84,10 +83,18 @@ class AppendToUpload:
         undone then), InconsistentLength, UploadTakenOver, UploadGone, StoreUnavailable, StoreFull.
         """
         try:
-            await self._prepare()
-            await self._receive()
+            await self._append()
         except Fenced as error:
             raise UploadTakenOver("a newer request goes on with this upload") from error
+        finally:
+            self._ended.set()
+
+    async def _append(self) -> None:
+        try:
+            await self._prepare()
+            await self._receive()
+        except Fenced:
+            raise
         except UnsupportedMedia:
             undo = undo_quietly(self._runtime, self.held.upload.ref)
             self._runtime.tasks.spawn(undo, name="undo")
@@ -99,8 +106,6 @@ class AppendToUpload:
         except MediagateError:
             await self._let_go()
             raise
-        finally:
-            self._ended.set()
 
     async def _prepare(self) -> None:
         """What earlier holders left, and what has become too old to go on with."""
@@ -111,7 +116,7 @@ class AppendToUpload:
         if span is None:
             return
         age = await self._runtime.metadata.now() - span.opened_at
-        self._seal_at = time.monotonic() + self._span_s - age.total_seconds()
+        self._seal_at = asyncio.get_running_loop().time() + self._span_s - age.total_seconds()
         if not held.parts or self._is_used_up():
             await seal(held)
 
@@ -125,7 +130,7 @@ class AppendToUpload:
         if self.held.progress.span is None:
             return False
         few = self.held.numbers_used > MAX_PARTS - _SPARE_NUMBERS
-        return few or time.monotonic() >= self._seal_at
+        return few or asyncio.get_running_loop().time() >= self._seal_at
 
     async def _receive(self) -> None:
         held = self.held
@@ -202,7 +207,7 @@ class AppendToUpload:
                 await seal(held)
             if held.progress.span is None:
                 await held.open_span()
-                self._seal_at = time.monotonic() + self._span_s
+                self._seal_at = asyncio.get_running_loop().time() + self._span_s
         except BaseException:
             part.release()
             raise

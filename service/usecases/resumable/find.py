@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import time
+from contextlib import suppress
 
-from service.errors import StoreUnavailable, UploadGone, UploadNotFound
+from service.errors import StoreUnavailable, UploadGone, UploadNotFound, UploadTakenOver
 from service.model.ids import TenantId, UploadId
 from service.model.upload import Upload, UploadState
 from service.usecases.resumable.finish import finish_upload
@@ -50,9 +50,10 @@ async def settled_upload(runtime: Runtime, tenant: TenantId, id: UploadId) -> Up
     """
     await runtime.appends.stop(id)
     found = await find_upload(runtime, tenant, id)
-    patience = time.monotonic() + HANDOVER_S
+    now_s = asyncio.get_running_loop().time
+    patience = now_s() + HANDOVER_S
     while found.progress is not None and found.progress.working and not found.progress.closed:
-        if time.monotonic() >= patience:
+        if now_s() >= patience:
             break
         await asyncio.sleep(_LOOK_S)
         found = await find_upload(runtime, tenant, id)
@@ -63,15 +64,17 @@ async def settled_upload(runtime: Runtime, tenant: TenantId, id: UploadId) -> Up
 
 async def _finished(runtime: Runtime, found: Upload) -> Upload:
     """The committed upload: somebody else's work, or ours where nobody is at it any more."""
-    patience = time.monotonic() + FINISHING_S
+    now_s = asyncio.get_running_loop().time
+    patience = now_s() + FINISHING_S
     tenant, id = found.intent.tenant, found.ref.id
-    while found.progress is not None and time.monotonic() < patience:
+    while found.progress is not None and now_s() < patience:
         owner = secrets.token_hex(8)
         lease_s = runtime.settings.uploads.lease_s
         taken = await runtime.metadata.uploads.take_over(id, owner, lease_s)
         if taken is not None and taken.progress is not None:
             finishing = finish_upload(HeldUpload(runtime, taken), is_waited_for=lambda: True)
-            return await runtime.tasks.outlive(finishing, name="finish")
+            with suppress(UploadTakenOver):
+                return await runtime.tasks.outlive(finishing, name="finish")
         await asyncio.sleep(_LOOK_S)
         found = await find_upload(runtime, tenant, id)
     if found.progress is not None:

@@ -26,9 +26,11 @@ from service.errors import (
     Conflict,
     Fenced,
     MediagateError,
+    MultipartGone,
     OutcomeUnknown,
     StoreFull,
     StoreUnavailable,
+    UploadGone,
     UploadTakenOver,
 )
 from service.model.resumable import Piece
@@ -39,6 +41,7 @@ from service.usecases.part_stream import FilledPart
 from service.usecases.resumable.held import HeldUpload
 from service.usecases.resumable.join import join
 from service.usecases.resumable.seal import lost, seal
+from service.usecases.resumable.sent_parts import told
 from service.usecases.undo import clear_quietly
 
 FINISH_LEASE_S = 10.0
@@ -54,21 +57,30 @@ async def finish_upload(held: HeldUpload, *, is_waited_for: Callable[[], bool]) 
     newer, and nobody waits) and UploadGone: it came to nothing. StoreUnavailable, StoreFull,
     OutcomeUnknown: it is finished later.
     """
+    try:
+        return await _finish(held, is_waited_for)
+    except Fenced as error:
+        raise UploadTakenOver("another request finishes this upload") from error
+    except OutcomeUnknown:
+        return await _read_back(held)
+
+
+async def _finish(held: HeldUpload, is_waited_for: Callable[[], bool]) -> Upload:
     ledger = held.runtime.metadata.uploads
     try:
         async with kept_lease(ledger, held.upload.ref, FINISH_LEASE_S):
             piece = await _assemble(held)
             completion = await _completion(held, piece)
             return await _commit(held, piece, completion, is_waited_for)
-    except Fenced as error:
-        raise UploadTakenOver("another request finishes this upload") from error
-    except OutcomeUnknown:
-        return await _read_back(held)
-    except (StoreUnavailable, StoreFull):
-        await _leave(held)
+    except (Fenced, OutcomeUnknown, UploadGone):
         raise
     except BlobMissing as error:
         raise await lost(held) from error
+    except MultipartGone as error:
+        raise await told(held, error) from error
+    except (StoreUnavailable, StoreFull):
+        await _leave(held)
+        raise
     except MediagateError:
         await _give_up(held)
         raise

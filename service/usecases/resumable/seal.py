@@ -13,7 +13,7 @@ from service.model.upload import UploadState
 from service.usecases.complete_multipart import complete_multipart
 from service.usecases.resumable.held import HeldUpload
 from service.usecases.store_body import is_whole
-from service.usecases.undo import undo_quietly
+from service.usecases.undo import clear_quietly
 
 
 async def seal(held: HeldUpload) -> None:
@@ -59,6 +59,14 @@ async def set_aside(held: HeldUpload) -> None:
 
 
 async def lost(held: HeldUpload) -> UploadGone:
-    """Bytes that were acknowledged are not in the store any more: the upload has to begin anew."""
-    held.runtime.tasks.spawn(undo_quietly(held.runtime, held.upload.ref), name="undo")
+    """Bytes that were acknowledged are not in the store any more: the upload has to begin anew.
+
+    That is said once `undoing` is won: to whoever was overtaken, a multipart that others completed
+    looks just the same. Raises Fenced then, StoreUnavailable.
+    """
+    runtime = held.runtime
+    undoing = await runtime.metadata.uploads.begin_undo(
+        held.upload.ref, runtime.settings.uploads.lease_s
+    )
+    runtime.tasks.spawn(clear_quietly(runtime, undoing), name="undo")
     return UploadGone("the store has lost bytes of this upload: it has to begin anew")
