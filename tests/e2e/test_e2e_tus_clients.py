@@ -105,7 +105,7 @@ def program(client: str) -> Program:
     if missing := found.missing():
         if os.environ.get("CI") == "true":
             pytest.fail(f"CI must provide {missing}")
-        pytest.skip(f"there is not {missing}")
+        pytest.skip(f"{client} needs {missing}")
     return found
 
 
