@@ -31,6 +31,8 @@ REPLICAS = 3
 """Of two, one would get every PATCH and the other every HEAD."""
 PART = 32 * MIB
 IN_FLIGHT = 64 * MIB
+"""On the average of all cuts. A single kill may cost `uploads.parts_in_flight` parts of 32 MiB and
+the one that was being filled."""
 UPLOAD_TIMEOUT_S = 120
 ENDPOINT = "/v1/uploads"
 
