@@ -62,7 +62,6 @@ async def append_to_upload(
     limit = await _limit(runtime, found)
     if request.length_bytes is not None:
         check_size(request.length_bytes, limit)
-    await runtime.appends.stop(found.ref.id)
     claimed = await runtime.metadata.resumables.claim(
         found.ref.id,
         secrets.token_hex(8),
@@ -71,6 +70,8 @@ async def append_to_upload(
     )
     if claimed is None:
         raise await _why_not(runtime, found, request)
+    # Not before: what it noted then would be past the offset that this client was told.
+    runtime.appends.overtake(found.ref.id)
     append = AppendToUpload(HeldUpload(runtime, claimed), request, body, max_bytes=limit)
     task = runtime.tasks.spawn(_append_and_finish(runtime, append), name="append")
     try:

@@ -33,6 +33,12 @@ class Appends:
         if self._running.get(upload) is append:
             del self._running[upload]
 
+    def overtake(self, upload: UploadId) -> None:
+        """End what has been claimed from it already."""
+        append = self._running.pop(upload, None)
+        if append is not None:
+            append.stop()
+
     async def stop(self, upload: UploadId) -> None:
         append = self._running.get(upload)
         if append is None:

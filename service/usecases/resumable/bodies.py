@@ -11,6 +11,8 @@ from service.usecases.part_stream import PartStream
 from service.usecases.resumable.held import HeldUpload
 from service.usecases.runtime import Runtime
 
+_SMALLER = 2
+"""Than the large parts of a PUT: a killed process loses all that are in flight."""
 _SMALL_PARTS = 4
 """So many parts of an append are small, however much memory there is: what a killed process has not
 noted yet is sent again, and an upload whose every request is cut short must get on too."""
@@ -43,8 +45,9 @@ def cut_body(
     roomy = budget.unclaimed_bytes >= (uploads.parts_in_flight + 1) * uploads.large_part_bytes
 
     def planned(number: int) -> int:
-        large = roomy and number > _SMALL_PARTS
-        return unknown_part_bytes(held.numbers_used + 1, uploads, budget.limit_bytes, roomy=large)
+        size = unknown_part_bytes(held.numbers_used + 1, uploads, budget.limit_bytes)
+        large = uploads.large_part_bytes // _SMALLER
+        return max(size, large) if roomy and number > _SMALL_PARTS else size
 
     return PartStream(
         body,
