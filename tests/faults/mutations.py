@@ -355,6 +355,60 @@ MUTATIONS = (
         ),
         "stores/mongo/deletions.py and stores/sqlite/deletions.py, _remove()",
     ),
+    Mutation(
+        "resumable: a claim raises the epoch",
+        "tests/fakes/resumables.py",
+        (("found.ref.epoch + 1, owner)", "found.ref.epoch, found.ref.owner)"),),
+        "stores/mongo/resumables.py and stores/sqlite/resumables.py, claim()",
+    ),
+    Mutation(
+        "resumable: keys before bytes",
+        "service/usecases/resumable/held.py",
+        (("        await self._ledger.note_key(self.upload.ref, key)\n", ""),),
+    ),
+    Mutation(
+        "resumable: part numbers of two owners",
+        "service/usecases/resumable/held.py",
+        (
+            (
+                "self._number = self.progress.span.reserved if self.progress.span else 0",
+                "self._number = len(self.parts)",
+            ),
+        ),
+    ),
+    Mutation(
+        "resumable: bytes are lost only to their owner",
+        "service/usecases/resumable/seal.py",
+        (
+            (
+                "    undoing = await runtime.metadata.uploads.begin_undo(\n"
+                "        held.upload.ref, runtime.settings.uploads.lease_s\n    )\n"
+                '    runtime.tasks.spawn(clear_quietly(runtime, undoing), name="undo")\n',
+                "",
+            ),
+        ),
+    ),
+    Mutation(
+        "resumable: a Complete that is not known to be done",
+        "service/usecases/resumable/seal.py",
+        (
+            (
+                "        if span.multipart_id in known and isinstance(error, OutcomeUnknown):\n"
+                "            raise\n",
+                "",
+            ),
+        ),
+    ),
+    Mutation(
+        "resumable: nothing newer, when nobody waits",
+        "service/usecases/resumable/finish.py",
+        (("                base_seq=base_seq,\n            )\n", "            )\n"),),
+    ),
+    Mutation(
+        "resumable: a join that was not ended begins again",
+        "service/usecases/resumable/finish.py",
+        (("    if span is not None and span.of_copies:\n", "    if False:\n"),),
+    ),
 )
 
 

@@ -549,6 +549,22 @@ async def test_what_cannot_be_joined_is_refused(tus: Tus):
     assert await tus.stored("joined") is None
 
 
+async def test_partial_uploads_are_their_creators(tus: Tus):
+    url = await partial(tus, b"hello")
+    other = await tus.service.make_key(Scope.WRITE)
+    for method in ("HEAD", "DELETE"):
+        assert (await tus.ask(method, url, key=other)).status == 403
+    taken = await tus.ask(
+        "POST",
+        "/v1/uploads",
+        key=other,
+        Upload_Concat=f"final;{url}",
+        Upload_Metadata=metadata_of(FILMS),
+    )
+    assert taken.status == 404
+    assert await tus.stored() is None
+
+
 # around it
 
 

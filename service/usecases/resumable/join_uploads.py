@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import replace
 
-from service.errors import Invalid, UploadGone, UploadTakenOver
+from service.errors import Invalid, UploadGone, UploadNotFound, UploadTakenOver
 from service.model.ids import UploadId
 from service.model.resumable import Piece, UploadKind
 from service.model.upload import Upload
@@ -70,6 +70,8 @@ async def _pieces(runtime: Runtime, request: CreateRequest, id: UploadId) -> tup
     """Where the bytes of a partial upload lie, all of which are there."""
     found = await find_upload(runtime, request.tenant, id)
     terms, progress = found.intent.resumable, found.progress
+    if terms is not None and terms.principal != request.terms.principal:
+        raise UploadNotFound("there is no such upload of yours")
     if terms is None or terms.kind is not UploadKind.PARTIAL or progress is None:
         raise Invalid("only partial uploads are joined", upload=id)
     if not progress.is_full:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aiohttp import web
 from pydantic import Field
 
-from service.errors import Invalid
+from service.errors import Forbidden, Invalid
 from service.model.api_key import Scope
 from service.model.upload import Upload
 from service.model.version import ObjectFacts
@@ -55,10 +55,14 @@ def place_of(request: web.Request, bucket: str | None, key: str | None) -> Place
 
 
 def authorize_upload(request: web.Request, upload: Upload) -> None:
-    """Whoever may write the object may go on with its upload. Raises Forbidden."""
-    terms = upload.intent.resumable
+    """Whoever may write the object may go on with its upload; a partial one has no object yet, and
+    is its creator's. Raises Forbidden."""
+    terms, principal = upload.intent.resumable, request[PRINCIPAL]
+    is_others = terms is not None and not terms.bucket and terms.principal != principal.id
+    if is_others and Scope.ADMIN not in principal.scopes:
+        raise Forbidden("this partial upload was created with another API key")
     bucket = terms.bucket if terms and terms.bucket else None
-    authorize(request[PRINCIPAL], Scope.WRITE, bucket=bucket, key=upload.intent.key or None)
+    authorize(principal, Scope.WRITE, bucket=bucket, key=upload.intent.key or None)
 
 
 @dataclass(frozen=True, slots=True)
