@@ -107,7 +107,7 @@ async def tell_problems(request: web.Request, handler: Handler) -> web.StreamRes
         elif problem.status > 500:
             log.warning("store_trouble", code=problem.code, error=repr(error))
         if STARTED in request:
-            raise _cut(request, problem.status) from error
+            raise cut(request, problem.status) from error
         return problem_response(problem, request[REQUEST_ID])
 
 
@@ -126,7 +126,7 @@ class ResponseCut(ConnectionResetError):
         self.status = status
 
 
-def _cut(request: web.Request, status: int) -> ResponseCut:
+def cut(request: web.Request, status: int) -> ResponseCut:
     """The client must not take what it has for the whole: no last chunk, no clean end."""
     log.warning("response_cut", status=status)
     if request.transport is not None:

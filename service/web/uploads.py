@@ -33,7 +33,6 @@ from service.web.fields import (
 )
 from service.web.query import query_of
 from service.web.resumable import ietf
-from service.web.resumable.fields import BEGINS
 from service.web.resumable.place import Place
 from service.web.state import PRINCIPAL, TARGET, runtime_of
 from service.web.writes import WRITE_PROBLEMS, WRITTEN, facts_of, idempotency_of, told
@@ -41,7 +40,7 @@ from service.web.writes import WRITE_PROBLEMS, WRITTEN, facts_of, idempotency_of
 
 @describe(
     "Upload an object.",
-    headers=(*FACTS, *WRITE_CONDITIONS, *DIGESTS, *WANTED_DIGESTS, *IDEMPOTENCY, *BEGINS),
+    headers=(*FACTS, *WRITE_CONDITIONS, *DIGESTS, *WANTED_DIGESTS, *IDEMPOTENCY),
     body=Raw(optional=True),
     answers=WRITTEN,
     problems=(*WRITE_PROBLEMS, InconsistentLength, UploadTakenOver),

@@ -89,7 +89,7 @@ def test_a_damaged_backup_is_not_put_back(file: Path, tmp_path: Path):
 
 def test_check_tells_of_a_whole_file_and_refuses_others(file: Path, tmp_path: Path):
     done = mediagate("metadata", "check", "--json", **of(file))
-    assert json.loads(done.stdout)["schema"] == 3
+    assert json.loads(done.stdout)["schema"] == 4
     nothing = mediagate("metadata", "check", **of(tmp_path / "none.sqlite3"))
     assert (nothing.returncode, "there is no file" in nothing.stderr) == (1, True)
     theirs = tmp_path / "theirs.sqlite3"

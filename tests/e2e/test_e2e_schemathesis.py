@@ -40,6 +40,10 @@ def test_every_operation_keeps_to_its_document(process, tmp_path):
         f"Authorization: {AUTHORIZED['Authorization']}",
         # It stands in the hooks, told better.
         "--exclude-checks=positive_data_acceptance",
+        # Their fields depend on each other and on the upload, which a schema cannot say; what they
+        # take and refuse is in tests/web/test_tus.py and test_resumable_http.py.
+        "--exclude-path-regex=^/v1/uploads",
+        "--exclude-method=OPTIONS",
         f"--seed={SEED}",
         f"--max-examples={EXAMPLES}",
         "--continue-on-failure",

@@ -30,7 +30,9 @@ async def settle(world: World) -> None:
 async def clean(world: World) -> None:
     """The second half: half-deleted buckets are asked for again, and every grace ends."""
     await _end_deletions(world)
-    for wait_s in (TOMBSTONE_S, GRACE_S, TOMBSTONE_S, IDEMPOTENCY_S):
+    ends = (TOMBSTONE_S, GRACE_S, TOMBSTONE_S, IDEMPOTENCY_S)
+    # A resumable upload that its client never heard of expires in between, and is remembered.
+    for wait_s in (*ends, TOMBSTONE_S, IDEMPOTENCY_S):
         world.pass_time(wait_s + 1)
         await _sweep_until_done(world)
 

@@ -35,15 +35,6 @@ CREATES = (
     *WANTED_DIGESTS,
     *IDEMPOTENCY,
 )
-BEGINS = (
-    HeaderField(
-        "Upload-Complete",
-        "Makes a PUT resumable. `?1`: the body is all there is; `?0`: more follows.",
-        r"^\?[01]$",
-    ),
-    HeaderField("Upload-Length", "How many bytes there will be, for `?0`.", _INTEGER),
-    HeaderField("Upload-Draft-Interop-Version", "`8`: tell me the URL early (104).", "^8$"),
-)
 APPENDS = (
     HeaderField("Upload-Offset", "Where the body belongs: the upload's offset.", _INTEGER),
     HeaderField("Upload-Length", "The whole length, where it was not told before.", _INTEGER),

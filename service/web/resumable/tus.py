@@ -11,6 +11,7 @@ from service.errors import (
     DigestMismatch,
     Invalid,
     OutcomeUnknown,
+    SlowClient,
     UnsupportedMedia,
     UploadTakenOver,
 )
@@ -43,6 +44,7 @@ from service.usecases.resumable.find import find_upload, settled_upload
 from service.usecases.resumable.join_uploads import join_uploads
 from service.usecases.runtime import Runtime
 from service.web.body import RequestBody
+from service.web.middleware import cut
 from service.web.query import query_of
 from service.web.resumable.place import (
     Place,
@@ -155,8 +157,15 @@ async def patch(request: web.Request, found: Upload) -> web.Response:
         length_bytes=_told_length(request, required=False),
         size_bytes=request.content_length if not _is_chunked(request) else None,
     )
-    async with _checked(checksum):
-        done = await append_to_upload(runtime, found, _with(append, checksum), RequestBody(request))
+    try:
+        async with _checked(checksum):
+            done = await append_to_upload(
+                runtime, found, _with(append, checksum), RequestBody(request)
+            )
+    except SlowClient as error:
+        # What came is noted. Clients take a 408 for the end of it all, and tus wants the connection
+        # closed.
+        raise cut(request, 408) from error
     return web.Response(status=204, headers=_told(done))
 
 
