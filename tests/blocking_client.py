@@ -32,7 +32,7 @@ from os import PathLike
 from typing import Any
 
 from service.client.answers import (
-    BucketInfo, DeletionJob, Expansion, ObjectInfo, Page, Removal, VersionInfo,
+    BucketInfo, DeletionJob, Expansion, ObjectInfo, Page, Removal, UploadInfo, VersionInfo,
 )
 from service.client.base import ignore
 from service.client.blocking import BlockingArchive, BlockingClient, BlockingDownload
@@ -40,6 +40,7 @@ from service.client.download import Download
 from service.client.patience import Progress
 from service.client.sources import Source
 from service.client.upload import PutOptions
+from service.client.upload_journal import UploadJournal
 from service.client.writing import NO_OPTIONS
 
 

@@ -71,6 +71,27 @@ class VersionPage(_Answer):
     next: str | None = None
 
 
+class UploadInfo(_Answer):
+    """An upload that is not complete. kind: `whole`, or `partial` (one that is to be joined with
+    others, and has no object yet). offset: bytes that are safe. length_bytes: None while unknown.
+    """
+
+    id: str
+    url: str
+    kind: str = "whole"
+    bucket: str = ""
+    key: str = ""
+    offset: int
+    length_bytes: int | None = None
+    created_at: datetime
+    expires_at: datetime | None = None
+
+
+class UploadPage(_Answer):
+    items: tuple[UploadInfo, ...]
+    next: str | None = None
+
+
 class BucketInfo(_Answer):
     name: str
     created_at: datetime

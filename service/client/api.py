@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from service.client.answers import BucketInfo, BucketPage
+from service.client.answers import BucketInfo, BucketPage, UploadInfo, UploadPage
 from service.client.connection import bucket_path, parse
 from service.client.reading import Reading
 from service.client.removing import Removing
+from service.client.resumable_upload import upload_path
 from service.client.writing import Writing
+from service.protocol.tus import UPLOADS
 
 
 class AsyncMediagate(Reading, Writing, Removing):
@@ -43,3 +45,24 @@ class AsyncMediagate(Reading, Writing, Removing):
     async def delete_bucket(self, bucket: str) -> None:
         """Delete an empty bucket. Raises BucketNotFound, BucketNotEmpty."""
         await self._connection.send("DELETE", bucket_path(bucket))
+
+    async def uploads(self) -> AsyncIterator[UploadInfo]:
+        """Unfinished uploads that were begun with this API key, the oldest first.
+
+        A `put` that is under way is among them.
+        """
+        query = {"limit": "1000"}
+        while True:
+            page = await self._connection.read(UPLOADS, UploadPage, query=query)
+            for upload in page.items:
+                yield upload
+            if page.next is None:
+                return
+            query["cursor"] = page.next
+
+    async def end_upload(self, upload: str) -> None:
+        """End an unfinished upload: nothing of it is left. Sent once. upload: its id.
+
+        One that is complete has become a version, which stays. Raises UploadNotFound, UploadGone.
+        """
+        await self._connection.send("DELETE", upload_path(upload))

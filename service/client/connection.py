@@ -24,6 +24,7 @@ from aiohttp import (
     ServerDisconnectedError,
     TCPConnector,
 )
+from multidict import MultiMapping
 from pydantic import BaseModel, ValidationError
 from yarl import URL
 
@@ -55,7 +56,7 @@ class Timeouts:
 
 class Reply(NamedTuple):
     body: bytes
-    headers: Mapping[str, str]
+    headers: MultiMapping[str]
 
 
 class Connection:

@@ -8,7 +8,14 @@ import time
 from collections.abc import Callable
 
 from service.client.problems import Unreachable
-from service.errors import MediagateError, RateLimited, StoreUnavailable
+from service.errors import (
+    IncompleteBody,
+    MediagateError,
+    RateLimited,
+    RequestInProgress,
+    SlowClient,
+    StoreUnavailable,
+)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.2, 8.0
 Notice = Callable[[MediagateError, float], None]
@@ -52,3 +59,30 @@ class Patience:
             self._notice(error, pause_s)
         await asyncio.sleep(pause_s)
         self._pause_s = min(2 * self._pause_s, LONGEST_PAUSE_S)
+
+
+AGAIN: tuple[type[MediagateError], ...] = (
+    *Patience.errors,
+    RequestInProgress,
+    SlowClient,
+    IncompleteBody,
+)
+"""What is worth another attempt at a write under the same Idempotency-Key."""
+
+
+class Headway:
+    """Passes progress on; whatever is more than ever before lets patience start afresh.
+
+    Sending the same bytes once more is no progress.
+    """
+
+    def __init__(self, patience: Patience, progress: Progress) -> None:
+        self._patience = patience
+        self._progress = progress
+        self._furthest = 0
+
+    def __call__(self, done_bytes: int, size_bytes: int | None) -> None:
+        if done_bytes > self._furthest:
+            self._furthest = done_bytes
+            self._patience.progress()
+        self._progress(done_bytes, size_bytes)

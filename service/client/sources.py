@@ -41,8 +41,10 @@ class Replayable(Protocol):
     def state(self) -> State:
         """Blocks."""
 
-    def chunks(self, thread: BlockingThread, size_bytes: int) -> AsyncIterator[bytes]:
-        """Exactly that many bytes, from the start. Raises Conflict where there are fewer."""
+    def chunks(
+        self, thread: BlockingThread, size_bytes: int, start: int = 0
+    ) -> AsyncIterator[bytes]:
+        """Bytes [start, size_bytes). Raises Conflict where there are fewer."""
 
 
 class FileSource:
@@ -56,10 +58,14 @@ class FileSource:
     def state(self) -> State:
         return State.of(self.path.stat())
 
-    async def chunks(self, thread: BlockingThread, size_bytes: int) -> AsyncIterator[bytes]:
-        left_bytes = size_bytes
+    async def chunks(
+        self, thread: BlockingThread, size_bytes: int, start: int = 0
+    ) -> AsyncIterator[bytes]:
+        left_bytes = size_bytes - start
         file: BinaryIO = await thread.run(open, self.path, "rb")
         try:
+            if start:
+                await thread.run(file.seek, start)
             while left_bytes:
                 chunk: bytes = await thread.run(file.read, min(CHUNK_BYTES, left_bytes))
                 if not chunk:
@@ -82,9 +88,11 @@ class BytesSource:
     def state(self) -> State:
         return State(len(self._data))
 
-    async def chunks(self, thread: BlockingThread, size_bytes: int) -> AsyncIterator[bytes]:
-        for start in range(0, size_bytes, CHUNK_BYTES):
-            yield self._data[start : start + CHUNK_BYTES]
+    async def chunks(
+        self, thread: BlockingThread, size_bytes: int, start: int = 0
+    ) -> AsyncIterator[bytes]:
+        for at in range(start, size_bytes, CHUNK_BYTES):
+            yield self._data[at : min(at + CHUNK_BYTES, size_bytes)]
 
 
 class SeekableSource:
@@ -102,13 +110,15 @@ class SeekableSource:
     def state(self) -> State:
         return State(self._file.seek(0, os.SEEK_END) - self._start)
 
-    async def chunks(self, thread: BlockingThread, size_bytes: int) -> AsyncIterator[bytes]:
+    async def chunks(
+        self, thread: BlockingThread, size_bytes: int, start: int = 0
+    ) -> AsyncIterator[bytes]:
         def read(done_bytes: int) -> bytes:
             # With its place each time: an attempt that was given up may have read in between.
             self._file.seek(self._start + done_bytes)
             return self._file.read(min(CHUNK_BYTES, size_bytes - done_bytes))
 
-        done_bytes = 0
+        done_bytes = start
         while done_bytes < size_bytes:
             chunk = await thread.run(read, done_bytes)
             if not chunk:

@@ -16,6 +16,7 @@ from service.client.answers import (
     ObjectInfo,
     Page,
     Removal,
+    UploadInfo,
     VersionInfo,
 )
 from service.client.base import ignore
@@ -24,6 +25,7 @@ from service.client.download import Download
 from service.client.patience import Progress
 from service.client.sources import Source
 from service.client.upload import PutOptions
+from service.client.upload_journal import UploadJournal
 from service.client.writing import NO_OPTIONS
 
 
@@ -83,19 +85,32 @@ class Mediagate(BlockingClient):
         source: Source,
         options: PutOptions = NO_OPTIONS,
         *,
+        resumable: bool | None = None,
+        journal: UploadJournal | None = None,
         progress: Progress = ignore,
     ) -> ObjectInfo:
         """Store a file, bytes, a file object or chunks as the latest version of the key.
 
         source: a `str` is a path. What can be read again (a path, bytes, a file object that seeks)
-        is sent again when the connection breaks; chunks are sent once. DigestMismatch says that
-        the service stored other bytes than were read here.
+        goes on where it was when the connection breaks, or is sent again where it is small; chunks
+        are sent once. DigestMismatch says that the service stored other bytes than were read here.
+
+        resumable: None for what has 64 MiB or more. journal: remembers unfinished uploads of paths,
+        so that the same call after a crash goes on; without one, an upload that fails is ended.
 
             info = mediagate.put("films", "one.mp4", Path("one.mp4"))
             mediagate.put("films", "note", b"hi", PutOptions(content_type="text/plain"))
         """
         return self._run(
-            lambda mediagate: mediagate.put(bucket, key, source, options, progress=progress)
+            lambda mediagate: mediagate.put(
+                bucket,
+                key,
+                source,
+                options,
+                resumable=resumable,
+                journal=journal,
+                progress=progress,
+            )
         )
 
     def patch(
@@ -346,3 +361,17 @@ class Mediagate(BlockingClient):
     def delete_bucket(self, bucket: str) -> None:
         """Delete an empty bucket. Raises BucketNotFound, BucketNotEmpty."""
         return self._run(lambda mediagate: mediagate.delete_bucket(bucket))
+
+    def uploads(self) -> Iterator[UploadInfo]:
+        """Unfinished uploads that were begun with this API key, the oldest first.
+
+        A `put` that is under way is among them.
+        """
+        return self._iterate(lambda mediagate: mediagate.uploads())
+
+    def end_upload(self, upload: str) -> None:
+        """End an unfinished upload: nothing of it is left. Sent once. upload: its id.
+
+        One that is complete has become a version, which stays. Raises UploadNotFound, UploadGone.
+        """
+        return self._run(lambda mediagate: mediagate.end_upload(upload))

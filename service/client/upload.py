@@ -1,8 +1,9 @@
-"""PUT: a file, sent again under one Idempotency-Key until it is stored; or a stream, sent once.
+"""Storing what can be read again, and streams, which cannot.
 
-So are bytes, and whatever else can be read again. What was stored although its answer was lost is
-not stored twice: the service gives the first answer again. A stream cannot be read again, so a
-break of its connection is an error.
+What is large and can be read again goes on where its connection broke (`resumable_upload`); what is
+small is one PUT, sent again under one Idempotency-Key until it is stored. What was stored although
+its answer was lost is not stored twice: the service gives the first answer again. A stream is sent
+once, so a break of its connection is an error.
 """
 
 from __future__ import annotations
@@ -15,29 +16,19 @@ from service.client.answers import ObjectInfo
 from service.client.checksum import NAME, Crc64
 from service.client.connection import Connection, object_path, parse
 from service.client.io_thread import BlockingThread
-from service.client.patience import Patience, Progress
+from service.client.patience import AGAIN, Headway, Progress
+from service.client.resumable_upload import NotResumable, put_resumably
 from service.client.sources import Replayable
-from service.client.upload_body import UploadBody, guarded
-from service.errors import (
-    Conflict,
-    IncompleteBody,
-    Invalid,
-    MediagateError,
-    RequestInProgress,
-    SlowClient,
-)
+from service.client.upload_body import WAIT_FOR_100_BYTES, UploadBody, guarded
+from service.client.upload_job import UploadJob
+from service.client.upload_journal import UploadJournal
+from service.errors import Invalid
 from service.model.ids import new_id
 from service.protocol.content_disposition import format_disposition
 from service.protocol.user_metadata import format_tags, format_user_metadata
 
-_WAIT_FOR_100_BYTES = 256 << 10
-"""From this size on, a refusal spares the upload."""
-AGAIN: tuple[type[MediagateError], ...] = (
-    *Patience.errors,
-    RequestInProgress,
-    SlowClient,
-    IncompleteBody,
-)
+RESUMABLE_BYTES = 64 << 20
+"""From this size on, an upload goes on where it broke off unless told otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,51 +57,60 @@ def conditions(*, create_only: bool = False, if_match: str | None = None) -> dic
     return headers | ({"If-Match": if_match} if if_match else {})
 
 
-async def put_again(
+async def put_source(
     connection: Connection,
     bucket: str,
     key: str,
     source: Replayable,
     options: PutOptions,
     progress: Progress,
+    *,
+    resumable: bool | None,
+    journal: UploadJournal | None,
 ) -> ObjectInfo:
-    """Raises what `put_stream` raises, later; Conflict where the source changes meanwhile."""
-    path = object_path(bucket, key)
-    patience = connection.patience()
-    furthest = 0
+    """What can be read again. resumable: None for `RESUMABLE_BYTES` and more.
 
-    def noted(done_bytes: int, size_bytes: int | None) -> None:
-        # Sending the same bytes once more is no progress.
-        nonlocal furthest
-        if done_bytes > furthest:
-            furthest = done_bytes
-            patience.progress()
-        progress(done_bytes, size_bytes)
-
+    Raises what `put_stream` raises, later; Conflict where the source changes meanwhile.
+    """
+    object_path(bucket, key)  # raises what is wrong with the names
     async with BlockingThread() as thread:
-        before = await thread.run(source.state)
+        state = await thread.run(source.state)
         guessed, _ = await thread.run(mimetypes.guess_type, source.name or "")
         headers = _headers(options, guessed, source.name)
-        headers |= {"Idempotency-Key": new_id(), "Content-Length": str(before.size_bytes)}
-        while True:
-            chunks = source.chunks(thread, before.size_bytes)
-            body = UploadBody(chunks, before.size_bytes, noted)
-            try:
-                info = await _send(connection, path, headers, body)
-            except AGAIN as error:
-                if await thread.run(source.state) != before:
-                    raise Conflict(f"{source} was changed while it was sent") from error
-                await patience.wait(error)
-            else:
-                break
-        if not body.complete:
-            # The first answer told again: that attempt sent all, this one nothing.
-            crc = Crc64()
-            async for chunk in source.chunks(thread, before.size_bytes):
-                crc.update(chunk)
-            crc.check(info.digest(NAME), f"mg://{bucket}/{key}")
-        if await thread.run(source.state) != before:
-            raise Conflict(f"{source} was changed while it was sent: what is stored may be mixed")
+        job = UploadJob(connection, thread, source, state, bucket, key, headers, progress)
+        wanted = state.size_bytes >= RESUMABLE_BYTES if resumable is None else resumable
+        if not wanted:
+            return await _put_again(job)
+        try:
+            return await put_resumably(job, journal)
+        except NotResumable:
+            if resumable:
+                raise
+            return await _put_again(job)
+
+
+async def _put_again(job: UploadJob) -> ObjectInfo:
+    connection, size_bytes = job.connection, job.state.size_bytes
+    patience = connection.patience()
+    headway = Headway(patience, job.progress)
+    path = object_path(job.bucket, job.key)
+    headers = {**job.headers, "Idempotency-Key": new_id(), "Content-Length": str(size_bytes)}
+    while True:
+        body = UploadBody(job.source.chunks(job.thread, size_bytes), size_bytes, headway)
+        try:
+            info = await _send(connection, path, headers, body)
+        except AGAIN as error:
+            await job.check_unchanged(error)
+            await patience.wait(error)
+        else:
+            break
+    if not body.complete:
+        # The first answer told again: that attempt sent all, this one nothing.
+        crc = Crc64()
+        async for chunk in job.source.chunks(job.thread, size_bytes):
+            crc.update(chunk)
+        crc.check(info.digest(NAME), str(job))
+    await job.check_stored()
     return info
 
 
@@ -139,7 +139,7 @@ async def put_stream(
 async def _send(
     connection: Connection, path: str, headers: Mapping[str, str], body: UploadBody
 ) -> ObjectInfo:
-    wait = body.size_bytes is None or body.size_bytes >= _WAIT_FOR_100_BYTES
+    wait = body.size_bytes is None or body.size_bytes >= WAIT_FOR_100_BYTES
     answer = await guarded(connection, body, "PUT", path, headers=headers, expect100=wait)
     info = parse(answer, ObjectInfo)
     if body.complete:

@@ -12,12 +12,16 @@ from service.client.connection import Connection
 from service.client.patience import Progress
 from service.errors import MediagateError
 
+WAIT_FOR_100_BYTES = 256 << 10
+"""From this size on, a refusal spares the upload."""
+
 
 class UploadBody:
     """The chunks of one attempt, counted and summed; it can be iterated once.
 
-    started: the service wanted a chunk. complete: all of them were taken. error: what the source
-    raised.
+    start: where the first of them belongs in a body that goes on, whose sum until there is `crc`.
+    size_bytes: of the whole. started: the service wanted a chunk. complete: all of them were taken.
+    error: what the source raised.
     """
 
     def __init__(
@@ -25,13 +29,16 @@ class UploadBody:
         chunks: AsyncIterator[bytes],
         size_bytes: int | None,
         progress: Progress,
+        *,
+        start: int = 0,
+        crc: Crc64 | None = None,
     ) -> None:
         self.size_bytes = size_bytes
         self.error: Exception | None = None
         self._chunks = chunks
         self._progress = progress
-        self._crc = Crc64()
-        self._sent_bytes = 0
+        self._crc = crc or Crc64()
+        self._sent_bytes = start
         self.started = False
         self.complete = False
 
@@ -48,7 +55,7 @@ class UploadBody:
             # aiohttp must never send the rest of a stream as if it were the whole.
             raise RuntimeError("a body is sent once")
         self.started = True
-        self._progress(0, self.size_bytes)
+        self._progress(self._sent_bytes, self.size_bytes)
         try:
             self._idle.reschedule(None)
             async for chunk in self._chunks:

@@ -9,9 +9,11 @@ from service.client.answers import Expansion, ObjectInfo
 from service.client.archive import expand
 from service.client.base import Base, ignore
 from service.client.connection import bucket_path, object_path, parse
-from service.client.patience import Progress
+from service.client.patience import AGAIN, Progress
 from service.client.sources import Source, as_source
-from service.client.upload import AGAIN, PutOptions, conditions, put_again, put_stream
+from service.client.upload import PutOptions, conditions, put_source, put_stream
+from service.client.upload_journal import UploadJournal
+from service.errors import Invalid
 from service.model.ids import new_id
 
 NO_OPTIONS = PutOptions()
@@ -25,21 +27,37 @@ class Writing(Base):
         source: Source,
         options: PutOptions = NO_OPTIONS,
         *,
+        resumable: bool | None = None,
+        journal: UploadJournal | None = None,
         progress: Progress = ignore,
     ) -> ObjectInfo:
         """Store a file, bytes, a file object or chunks as the latest version of the key.
 
         source: a `str` is a path. What can be read again (a path, bytes, a file object that seeks)
-        is sent again when the connection breaks; chunks are sent once. DigestMismatch says that
-        the service stored other bytes than were read here.
+        goes on where it was when the connection breaks, or is sent again where it is small; chunks
+        are sent once. DigestMismatch says that the service stored other bytes than were read here.
+
+        resumable: None for what has 64 MiB or more. journal: remembers unfinished uploads of paths,
+        so that the same call after a crash goes on; without one, an upload that fails is ended.
 
             info = await mediagate.put("films", "one.mp4", Path("one.mp4"))
             await mediagate.put("films", "note", b"hi", PutOptions(content_type="text/plain"))
         """
         taken = as_source(source)
         if isinstance(taken, AsyncIterator):
+            if resumable:
+                raise Invalid("chunks are sent once: nothing of them can be sent again")
             return await put_stream(self._connection, bucket, key, taken, options, progress)
-        return await put_again(self._connection, bucket, key, taken, options, progress)
+        return await put_source(
+            self._connection,
+            bucket,
+            key,
+            taken,
+            options,
+            progress,
+            resumable=resumable,
+            journal=journal,
+        )
 
     async def patch(
         self,
