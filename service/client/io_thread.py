@@ -28,10 +28,14 @@ class BlockingThread:
 
     def __init__(self) -> None:
         self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._over = False
 
     async def __aenter__(self) -> BlockingThread:
-        threading.Thread(target=self._work, name="mediagate-io", daemon=True).start()
+        self._start()
         return self
+
+    def _start(self) -> None:
+        threading.Thread(target=self._work, name="mediagate-io", daemon=True).start()
 
     async def __aexit__(
         self,
@@ -40,6 +44,7 @@ class BlockingThread:
         traceback: TracebackType | None,
     ) -> None:
         """The thread ends after the call that it is in."""
+        self._over = True
         self._calls.put(None)
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
@@ -66,6 +71,9 @@ class BlockingThread:
                 function()
 
         self._calls.put(call)
+        if self._over:  # what an attempt that broke off has open is closed when it is collected
+            self._calls.put(None)
+            self._start()
 
     def _work(self) -> None:
         while (call := self._calls.get()) is not None:

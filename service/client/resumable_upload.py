@@ -26,7 +26,7 @@ from service.client.connection import Connection, parse
 from service.client.patience import AGAIN, Headway
 from service.client.problems import UnexpectedAnswer
 from service.client.sources import FileSource
-from service.client.upload_body import WAIT_FOR_100_BYTES, UploadBody, guarded
+from service.client.upload_body import WAIT_FOR_100_BYTES, guarded
 from service.client.upload_job import UploadJob
 from service.client.upload_journal import Entry, Planned, UploadJournal
 from service.errors import (
@@ -189,8 +189,6 @@ class ResumableUpload:
 
     async def _append(self, upload: str, offset: int) -> ObjectInfo:
         await self._sum_up(offset)
-        chunks = self._job.source.chunks(self._job.thread, self._size_bytes, offset)
-        body = UploadBody(chunks, self._size_bytes, self._headway, start=offset, crc=self._crc)
         left_bytes = self._size_bytes - offset
         headers = {
             "Content-Type": MEDIA_TYPE,
@@ -198,22 +196,21 @@ class ResumableUpload:
             _OFFSET: str(offset),
             UPLOAD_COMPLETE: format_complete(True),
         }
-        answer = await guarded(
-            self._job.connection,
-            body,
-            "PATCH",
-            upload_path(upload),
-            headers=headers,
-            expect100=left_bytes >= WAIT_FOR_100_BYTES,
-        )
+        async with self._job.body(self._headway, offset, self._crc) as body:
+            answer = await guarded(
+                self._job.connection,
+                body,
+                "PATCH",
+                upload_path(upload),
+                headers=headers,
+                expect100=left_bytes >= WAIT_FOR_100_BYTES,
+            )
         return parse(answer, ObjectInfo)
 
     async def _sum_up(self, until: int) -> None:
         """Bring the sum to that offset."""
         self._crc.go_back(until)
-        start = self._crc.size_bytes
-        async for chunk in self._job.source.chunks(self._job.thread, until, start):
-            self._crc.update(chunk)
+        await self._job.sum_up(self._crc, self._crc.size_bytes, until)
 
     async def _check(self, info: ObjectInfo) -> None:
         await self._sum_up(self._size_bytes)

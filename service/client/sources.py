@@ -7,7 +7,7 @@ and file objects that can seek. The others, iterators and pipes, are sent once.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol, cast
 
@@ -43,8 +43,28 @@ class Replayable(Protocol):
 
     def chunks(
         self, thread: BlockingThread, size_bytes: int, start: int = 0
-    ) -> AsyncIterator[bytes]:
-        """Bytes [start, size_bytes). Raises Conflict where there are fewer."""
+    ) -> AsyncGenerator[bytes, None]:
+        """Bytes [start, size_bytes). Raises Conflict where there are fewer. To be closed."""
+
+
+class _Reader:
+    """Opened and closed in the thread, so that no file stays open that nobody waits for."""
+
+    def __init__(self, path: Path, start: int) -> None:
+        self._path, self._start = path, start
+        self._file: BinaryIO | None = None
+
+    def open(self) -> None:
+        self._file = self._path.open("rb")
+        self._file.seek(self._start)
+
+    def read(self, size_bytes: int) -> bytes:
+        assert self._file is not None
+        return self._file.read(size_bytes)
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
 
 
 class FileSource:
@@ -60,21 +80,20 @@ class FileSource:
 
     async def chunks(
         self, thread: BlockingThread, size_bytes: int, start: int = 0
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         left_bytes = size_bytes - start
-        file: BinaryIO = await thread.run(open, self.path, "rb")
+        reader = _Reader(self.path, start)
         try:
-            if start:
-                await thread.run(file.seek, start)
+            await thread.run(reader.open)
             while left_bytes:
-                chunk: bytes = await thread.run(file.read, min(CHUNK_BYTES, left_bytes))
+                chunk = await thread.run(reader.read, min(CHUNK_BYTES, left_bytes))
                 if not chunk:
                     raise Conflict(f"{self} became shorter while it was sent")
                 left_bytes -= len(chunk)
                 yield chunk
         finally:
             # An attempt that was given up may still read in the thread: behind that.
-            thread.post(file.close)
+            thread.post(reader.close)
 
 
 class BytesSource:
@@ -90,7 +109,7 @@ class BytesSource:
 
     async def chunks(
         self, thread: BlockingThread, size_bytes: int, start: int = 0
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         for at in range(start, size_bytes, CHUNK_BYTES):
             yield self._data[at : min(at + CHUNK_BYTES, size_bytes)]
 
@@ -112,7 +131,7 @@ class SeekableSource:
 
     async def chunks(
         self, thread: BlockingThread, size_bytes: int, start: int = 0
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         def read(done_bytes: int) -> bytes:
             # With its place each time: an attempt that was given up may have read in between.
             self._file.seek(self._start + done_bytes)

@@ -96,9 +96,9 @@ async def _put_again(job: UploadJob) -> ObjectInfo:
     path = object_path(job.bucket, job.key)
     headers = {**job.headers, "Idempotency-Key": new_id(), "Content-Length": str(size_bytes)}
     while True:
-        body = UploadBody(job.source.chunks(job.thread, size_bytes), size_bytes, headway)
         try:
-            info = await _send(connection, path, headers, body)
+            async with job.body(headway) as body:
+                info = await _send(connection, path, headers, body)
         except AGAIN as error:
             await job.check_unchanged(error)
             await patience.wait(error)
@@ -107,8 +107,7 @@ async def _put_again(job: UploadJob) -> ObjectInfo:
     if not body.complete:
         # The first answer told again: that attempt sent all, this one nothing.
         crc = Crc64()
-        async for chunk in job.source.chunks(job.thread, size_bytes):
-            crc.update(chunk)
+        await job.sum_up(crc, 0, size_bytes)
         crc.check(info.digest(NAME), str(job))
     await job.check_stored()
     return info
