@@ -6,9 +6,9 @@ One module per family of commands, each with a `typer` app of its own that is me
 `administration` (init, migrate, config, openapi), `keys` (key create, ls, revoke),
 `metadata` (metadata copy, backup, restore, check),
 `transfers` (put, get), `objects` (ls, stat, rm), `finding` (find), `trees` (sync, cp, mv),
-`history` (versions, restore), `packing` (archive, expand). Whatever is slow to import is imported
-inside the commands, so that `--help` and the small ones are quick. The top layer: it may import
-everything.
+`history` (versions, restore), `packing` (archive, expand), `uploads` (uploads ls, rm).
+Whatever is slow to import is imported inside the commands, so that `--help` and the small ones are
+quick. The top layer: it may import everything.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from service.cli import (
     stacks,
     transfers,
     trees,
+    uploads,
 )
 from service.cli.failures import TellingGroup
 
@@ -47,6 +48,7 @@ for _family in (*_OPERATORS, *_USERS):
     app.add_typer(_family.app)
 app.add_typer(keys.app, name="key")
 app.add_typer(metadata.app, name="metadata")
+app.add_typer(uploads.app, name="uploads")
 
 
 def main() -> None:

@@ -109,6 +109,14 @@ def progress_bar(label: str) -> Iterator[Progress]:
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(label, total=None)
-        yield lambda done_bytes, size_bytes: bar.update(
-            task, completed=done_bytes, total=size_bytes
-        )
+        begun = False
+
+        def show(done_bytes: int, size_bytes: int | None) -> None:
+            nonlocal begun
+            if begun:
+                bar.update(task, completed=done_bytes, total=size_bytes)
+            else:  # what an earlier transfer did counts for no speed
+                bar.reset(task, completed=done_bytes, total=size_bytes)
+                begun = True
+
+        yield show

@@ -48,12 +48,17 @@ def put(
     cache_control: Annotated[str | None, typer.Option(help="Sent with every download.")] = None,
     meta: Pairs = None,
     tag: Pairs = None,
+    resumable: Annotated[
+        bool | None,
+        typer.Option(help="Go on after a break; by itself from 64 MiB on.", show_default=False),
+    ] = None,
     patience: Patience = DEFAULT_PATIENCE_S,
     as_json: Json = False,
 ) -> None:
     """Store files, or stdin, as objects; a name that ends in / takes several files.
 
-    A file whose connection breaks is sent again; stdin is sent once.
+    A large file goes on where the connection broke, also when the command is typed again after
+    Ctrl-C or a crash; a small one is sent again, and stdin once. `uploads ls` lists what waits.
     """
     from service.client.upload import PutOptions
 
@@ -70,7 +75,7 @@ def put(
         if make_bucket:
             await _ensure_bucket(mediagate, jobs[0][1].bucket)
         for source, name in jobs:
-            info = await _put_one(mediagate, source, name, options)
+            info = await _put_one(mediagate, source, name, options, resumable)
             told = info.model_dump_json() if as_json else f"{name}  {info.size_bytes} bytes"
             typer.echo(told)
 
@@ -103,13 +108,28 @@ async def _ensure_bucket(mediagate: AsyncMediagate, bucket: str) -> None:
 
 
 async def _put_one(
-    mediagate: AsyncMediagate, source: str, name: Name, options: PutOptions
+    mediagate: AsyncMediagate,
+    source: str,
+    name: Name,
+    options: PutOptions,
+    resumable: bool | None,
 ) -> ObjectInfo:
+    from service.client import UploadJournal
     from service.client.io_thread import read_chunks
 
-    content = read_chunks(_STDIN) if source == "-" else Path(source)
     with progress_bar(str(name)) as progress:
-        return await mediagate.put(name.bucket, name.key, content, options, progress=progress)
+        if source == "-":
+            chunks = read_chunks(_STDIN)
+            return await mediagate.put(name.bucket, name.key, chunks, options, progress=progress)
+        return await mediagate.put(
+            name.bucket,
+            name.key,
+            Path(source),
+            options,
+            resumable=resumable,
+            journal=UploadJournal(),
+            progress=progress,
+        )
 
 
 @app.command()

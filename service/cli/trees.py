@@ -42,6 +42,7 @@ def sync(
     A second run moves nothing; one that was killed is completed by the next. Exit code 1 where
     anything failed: then nothing is deleted.
     """
+    from service.client import UploadJournal
     from service.client.sync import (
         DigestCache,
         Place,
@@ -55,7 +56,9 @@ def sync(
     place_name, folder = (target, Path(source)) if up else (source, Path(target))
     name = Name.parse(place_name)
 
-    options = SyncOptions(delete=delete, dry_run=dry_run, parallel=parallel)
+    options = SyncOptions(
+        delete=delete, dry_run=dry_run, parallel=parallel, journal=UploadJournal()
+    )
     place = Place.of(name.bucket, name.key)
     with DigestCache(cache or default_cache_path()) as digests:
 
@@ -138,11 +141,12 @@ def _named_after(target: Name, source: str) -> Name:
 async def _copy_tree(
     mediagate: AsyncMediagate, source: str, target: str, parallel: int, report: Report
 ) -> None:
+    from service.client import UploadJournal
     from service.client.sync import Place, get_tree, put_tree, rename_tree
 
     if not source.startswith(SCHEME):
         place = Place.of(*Name.parse(target))
-        await put_tree(mediagate, Path(source), place, parallel, report)
+        await put_tree(mediagate, Path(source), place, parallel, report, UploadJournal())
     elif not target.startswith(SCHEME):
         place = Place.of(*Name.parse(source))
         await get_tree(mediagate, place, Path(target), parallel, report)
@@ -152,11 +156,12 @@ async def _copy_tree(
 
 
 async def _copy_one(mediagate: AsyncMediagate, source: str, target: str, report: Report) -> None:
+    from service.client import UploadJournal
     from service.client.sync import Action, Kind
 
     if not source.startswith(SCHEME):
         new = _named_after(Name.parse(target), Path(source).name)
-        info = await mediagate.put(new.bucket, new.key, Path(source))
+        info = await mediagate.put(new.bucket, new.key, Path(source), journal=UploadJournal())
         report.note(Action(Kind.PUT, str(new), info.size_bytes))
         return
     old = Name.parse_object(source)

@@ -30,7 +30,10 @@ class Command:
             "PATH": os.environ["PATH"],
             "MEDIAGATE_URL": url,
             "MEDIAGATE_KEY": ROOT_KEY,
+            "XDG_STATE_HOME": str(folder.with_name(folder.name + "-state")),
         }
+        if "PYTHONPATH" in os.environ:  # the service that is tested, not the one installed
+            self.environment["PYTHONPATH"] = os.environ["PYTHONPATH"]
 
     async def start(self, *args, **pipes):
         defaults = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)

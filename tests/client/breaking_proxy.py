@@ -24,12 +24,13 @@ class Cut:
 class Proxy:
     """cuts: one for each connection to come, in order; further connections are left whole.
 
-    taken: the first bytes of each connection's request.
+    taken: the first bytes of each connection's request. passed: how many bytes of it came through.
     """
 
     port: int = 0
     cuts: list[Cut] = field(default_factory=list)
     taken: list[bytes] = field(default_factory=list)
+    passed: list[int] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -41,10 +42,12 @@ class Proxy:
         cut = self.cuts.pop(0) if self.cuts else Cut()
         number = len(self.taken)
         self.taken.append(b"")
+        self.passed.append(0)
         up_reader, up_writer = await asyncio.open_connection("127.0.0.1", upstream)
 
         def note(chunk: bytes) -> None:
             self.taken[number] = (self.taken[number] + chunk)[:4096]
+            self.passed[number] += len(chunk)
 
         async def pump(
             source: asyncio.StreamReader,
@@ -55,6 +58,7 @@ class Proxy:
             passed = 0
             while chunk := await source.read(65536):
                 if limit is not None and passed + len(chunk) >= limit:
+                    seen(chunk[: limit - passed])
                     sink.write(chunk[: limit - passed])
                     await sink.drain()
                     if cut.hold:

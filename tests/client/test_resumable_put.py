@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from service.client import AsyncMediagate, Mediagate, PutOptions, UploadJournal
+from service.client import AsyncMediagate, Mediagate, PutOptions, UploadJournal, patience
 from service.client import upload as client_upload
 from service.client.checksum import SteppedCrc
 from service.errors import (
@@ -30,6 +30,11 @@ from tests.web.serving import ROOT_KEY, make_settings, running
 SIZE = 12 * MIB
 DATA = random.Random(19).randbytes(SIZE)
 OPTIONS = PutOptions(user_metadata={"title": "Früh"}, tags={"a": "b c"}, cache_control="max-age=5")
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.02)
 
 
 @pytest.fixture
@@ -259,7 +264,7 @@ async def test_what_is_given_up_without_a_journal_is_ended(service, proxy, media
         proxy.cuts = [Cut(), Cut(request_bytes=4 * MIB)]
         with pytest.raises(MediagateError):
             await put_apart(fresh, proxy, film)
-    task = asyncio.create_task(mediagate.put("films", "a", film, resumable=True, progress=pausing))
+    task = asyncio.create_task(mediagate.put("films", "a", film, resumable=True))
     async with asyncio.timeout(5):
         while not await unfinished(mediagate):
             await asyncio.sleep(0.01)
@@ -267,10 +272,6 @@ async def test_what_is_given_up_without_a_journal_is_ended(service, proxy, media
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await unfinished(mediagate) == []
-
-
-def pausing(done, size):
-    """Nothing is read before the upload is there."""
 
 
 async def test_another_process_goes_on(proxy, mediagate, film, journal, broken_off, tmp_path):

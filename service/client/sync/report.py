@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from service.client.problems import Unreachable
+from service.client.upload_journal import UploadJournal
 from service.errors import BucketNotFound, MediagateError, Unauthenticated
 
 FATAL: tuple[type[MediagateError], ...] = (Unreachable, Unauthenticated, BucketNotFound)
@@ -36,11 +37,13 @@ class Action(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SyncOptions:
-    """delete: what only the target has. dry_run: tell, and change nothing. parallel: transfers."""
+    """delete: what only the target has. dry_run: tell, and change nothing. parallel: transfers.
+    journal: of unfinished uploads, so that the next run goes on with them."""
 
     delete: bool = False
     dry_run: bool = False
     parallel: int = 8
+    journal: UploadJournal | None = None
 
 
 @dataclass(slots=True)

@@ -11,17 +11,25 @@ from service.client.sync.crew import each
 from service.client.sync.local_tree import LocalFile, local_files
 from service.client.sync.pairing import Place, path_of
 from service.client.sync.report import Action, Kind, Report
+from service.client.upload_journal import UploadJournal
 from service.errors import Invalid, MediagateError
 
 
 async def put_tree(
-    mediagate: AsyncMediagate, folder: Path, place: Place, workers: int, report: Report
+    mediagate: AsyncMediagate,
+    folder: Path,
+    place: Place,
+    workers: int,
+    report: Report,
+    journal: UploadJournal | None = None,
 ) -> None:
-    """Every file of a folder under the prefix."""
+    """Every file of a folder under the prefix. journal: of unfinished uploads."""
 
     async def put(thread: BlockingThread, file: LocalFile) -> None:
         try:
-            info = await mediagate.put(place.bucket, place.prefix + file.name, file.path)
+            info = await mediagate.put(
+                place.bucket, place.prefix + file.name, file.path, journal=journal
+            )
         except (MediagateError, OSError) as error:
             report.failed(file.name, error)
         else:

@@ -69,7 +69,9 @@ class _Upload:
             return Kind.PUT
         path = pair.local.path
         key = self._place.prefix + pair.name
-        info = await self._mediagate.put(self._place.bucket, key, path)
+        info = await self._mediagate.put(
+            self._place.bucket, key, path, journal=self._options.journal
+        )
         stored = info.digest(NAME)
         state = State.of(await thread.run(path.stat))
         if stored is not None and state == pair.local.state:
