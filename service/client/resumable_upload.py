@@ -77,7 +77,10 @@ async def put_resumably(job: UploadJob, journal: UploadJournal | None) -> Object
         return await ResumableUpload(job, entry).run()
     finally:
         if entry is not None:
-            job.thread.post(entry.close)
+            # Not for long, should the thread be held up by a file.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_END_S):
+                    await job.thread.run(entry.close)
 
 
 async def _entry(job: UploadJob, journal: UploadJournal | None) -> Entry | None:
