@@ -77,9 +77,12 @@ async def archive_to_file(
                 done_bytes += len(chunk)
                 progress(done_bytes, None)
             await thread.run(_finish, file, part, path)
-        except BaseException:
+        except BaseException as error:
             thread.post(file.close)
-            thread.post(part.unlink)
+            if isinstance(error, Exception):
+                await thread.run(part.unlink)  # gone before anybody is told
+            else:
+                thread.post(part.unlink)
             raise
     return done_bytes
 
