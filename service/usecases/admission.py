@@ -14,7 +14,7 @@ from service.errors import (
     UnsupportedMedia,
 )
 from service.model.bucket import Bucket, BucketState
-from service.model.ids import TenantId
+from service.model.ids import BucketId, TenantId
 from service.model.preconditions import Preconditions
 from service.model.upload import Idempotency, Intent, Upload, UploadRef, UploadState
 from service.protocol.media_types import matches_any
@@ -40,8 +40,21 @@ def check_bucket(bucket: Bucket, content_type: str, size_bytes: int | None, limi
             f"bucket {bucket.name!r} does not take {content_type}",
             allowed_content_types=list(allowed),
         )
-    if size_bytes is not None and size_bytes > limit:
+    if size_bytes is not None:
+        check_size(size_bytes, limit)
+
+
+def check_size(size_bytes: int, limit: int) -> None:
+    """Raises TooLarge."""
+    if size_bytes > limit:
         raise TooLarge(f"{size_bytes} bytes are more than the {limit} allowed", limit_bytes=limit)
+
+
+def size_limit(runtime: Runtime, bucket: Bucket | None) -> int:
+    """In bytes: the service's, and the bucket's."""
+    most = runtime.settings.limits.max_object_bytes
+    own = bucket.settings.max_object_size_bytes if bucket else None
+    return min(most, own or most)
 
 
 async def check_early(
@@ -79,11 +92,16 @@ def replayed(earlier: Upload, idempotency: Idempotency | None, bucket: Bucket) -
     A bucket that was made again under the same name is another one.
     Raises IdempotencyMismatch, RequestInProgress.
     """
-    assert idempotency is not None
-    assert earlier.intent.idempotency is not None
-    same = earlier.intent.idempotency.fingerprint == idempotency.fingerprint
-    if not same or earlier.intent.bucket_id != bucket.id:
-        raise IdempotencyMismatch
+    check_same(earlier, idempotency, bucket.id)
     if earlier.state is not UploadState.COMMITTED:
         raise RequestInProgress(retry_after_s=1)
     return earlier
+
+
+def check_same(earlier: Upload, idempotency: Idempotency | None, bucket: BucketId) -> None:
+    """Whether an idempotency key is used for the same request again. Raises IdempotencyMismatch."""
+    assert idempotency is not None
+    assert earlier.intent.idempotency is not None
+    same = earlier.intent.idempotency.fingerprint == idempotency.fingerprint
+    if not same or earlier.intent.bucket_id != bucket:
+        raise IdempotencyMismatch

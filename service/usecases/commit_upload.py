@@ -29,7 +29,7 @@ from service.usecases.complete_multipart import complete_multipart
 from service.usecases.leases import kept_lease
 from service.usecases.runtime import Runtime
 from service.usecases.store_body import StoredBody, is_whole
-from service.usecases.undo import clear_quietly
+from service.usecases.undo import give_up
 
 
 async def commit_upload(runtime: Runtime, upload: Upload, stored: StoredBody) -> Upload:
@@ -162,14 +162,12 @@ class _Ending:
 
     async def _give_up(self, error: MediagateError) -> Upload:
         """Win `undoing` and raise `error`; find out what happened where it cannot be won."""
-        ref = self._upload.ref
         try:
-            undoing = await self._ledger.begin_undo(ref, self._runtime.settings.uploads.lease_s)
+            await give_up(self._runtime, self._upload.ref)
         except Fenced:
             return await self._settled_by_others(error)
         except StoreUnavailable as lost:
             raise OutcomeUnknown("the upload could be neither committed nor undone") from lost
-        self._runtime.tasks.spawn(clear_quietly(self._runtime, undoing), name="undo")
         raise error
 
     async def _settled_by_others(self, error: MediagateError) -> Upload:

@@ -10,13 +10,11 @@ one of them proved from being used by another, after a revert in between.
 
 from __future__ import annotations
 
-import secrets
-
 from service.errors import BucketDeleting, BucketNotEmpty, BucketNotFound
 from service.model.bucket import Bucket, BucketState
 from service.model.ids import TenantId
 from service.usecases.runtime import Runtime
-from service.usecases.undo import clear_quietly
+from service.usecases.undo import cut_off
 
 _BATCH = 100
 
@@ -70,9 +68,7 @@ async def _fence_uploads(runtime: Runtime, bucket: Bucket) -> None:
 
     Their keys are removed beside the request; what fails there the sweeper does.
     """
-    ledger, lease_s = runtime.metadata.uploads, runtime.settings.uploads.lease_s
+    ledger = runtime.metadata.uploads
     while uploads := await ledger.undoable_in(bucket.tenant, bucket.id, limit=_BATCH):
         for upload in uploads:
-            fenced = await ledger.fence(upload.ref.id, secrets.token_hex(8), lease_s)
-            if fenced is not None:
-                runtime.tasks.spawn(clear_quietly(runtime, fenced), name="undo")
+            await cut_off(runtime, upload.ref.id)

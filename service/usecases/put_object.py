@@ -17,7 +17,14 @@ from service.model.preconditions import Preconditions
 from service.model.upload import Idempotency, Intent, Staged, Upload
 from service.model.version import ObjectFacts, Version
 from service.stores.blob_layout import new_blob_key
-from service.usecases.admission import admit, bucket_named, check_bucket, check_early, replayed
+from service.usecases.admission import (
+    admit,
+    bucket_named,
+    check_bucket,
+    check_early,
+    replayed,
+    size_limit,
+)
 from service.usecases.commit_upload import commit_upload, complete_upload
 from service.usecases.digests import BodyDigests
 from service.usecases.leases import kept_lease
@@ -117,11 +124,8 @@ def _size_limit(runtime: Runtime, request: PutRequest, bucket: Bucket) -> int:
     """In bytes: the service's, the bucket's, and what 10,000 parts can hold."""
     limits, uploads = runtime.settings.limits, runtime.settings.uploads
     declared = request.declared_size_bytes is not None
-    return min(
-        limits.max_object_bytes,
-        bucket.settings.max_object_size_bytes or limits.max_object_bytes,
-        largest_object_bytes(declared, uploads, limits.byte_budget_bytes),
-    )
+    room = largest_object_bytes(declared, uploads, limits.byte_budget_bytes)
+    return min(size_limit(runtime, bucket), room)
 
 
 async def _store(

@@ -25,7 +25,7 @@ from service.usecases.part_plan import (
     unknown_part_bytes,
 )
 from service.usecases.part_stream import FilledPart, PartStream
-from service.usecases.part_window import PartWindow
+from service.usecases.part_window import BodyParts, PartWindow
 from service.usecases.runtime import Runtime
 from service.usecases.tasks import to_its_end
 
@@ -137,7 +137,7 @@ class BodyStorer:
     async def _store_parts(
         self, first: FilledPart, sniffed: str | None, key: BlobKey, multipart: MultipartId
     ) -> StoredBody:
-        async with PartWindow(self._runtime, key, multipart) as window:
+        async with BodyParts(self._runtime, key, multipart) as window:
             await self._send(window, first)
             while not self._stream.ended:
                 part = await self._stream.next_part()

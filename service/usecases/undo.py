@@ -8,11 +8,13 @@ only carries out later are looked for once more, when the tombstone falls due.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable
 
 import structlog
 
 from service.errors import MediagateError, StoreUnavailable
+from service.model.ids import UploadId
 from service.model.upload import Upload, UploadRef, UsedKey
 from service.usecases.runtime import Runtime
 
@@ -25,8 +27,11 @@ async def undo(runtime: Runtime, ref: UploadRef) -> None:
     Raises Fenced where the upload is committed, undone or somebody else's; StoreUnavailable where
     a store did not answer, in which case the sweeper goes on later.
     """
-    upload = await runtime.metadata.uploads.begin_undo(ref, runtime.settings.uploads.lease_s)
-    await clear(runtime, upload)
+    await clear(runtime, await _won(runtime, ref))
+
+
+async def _won(runtime: Runtime, ref: UploadRef) -> Upload:
+    return await runtime.metadata.uploads.begin_undo(ref, runtime.settings.uploads.lease_s)
 
 
 async def clear(runtime: Runtime, upload: Upload) -> None:
@@ -42,6 +47,24 @@ async def undo_quietly(runtime: Runtime, ref: UploadRef) -> None:
         await undo(runtime, ref)
     except MediagateError as error:
         log.info("undo_left_to_sweeper", upload=ref.id, reason=error.code)
+
+
+async def give_up(runtime: Runtime, ref: UploadRef) -> None:
+    """Win `undoing`, and remove every trace in the background: nothing can come of the upload, and
+    that may be said now.
+
+    Raises Fenced, StoreUnavailable as `undo` does.
+    """
+    upload = await _won(runtime, ref)
+    runtime.tasks.spawn(clear_quietly(runtime, upload), name="undo")
+
+
+async def cut_off(runtime: Runtime, upload: UploadId) -> None:
+    """The same for an upload whoever has it; nothing where it can be undone no more."""
+    owner, lease_s = secrets.token_hex(8), runtime.settings.uploads.lease_s
+    fenced = await runtime.metadata.uploads.fence(upload, owner, lease_s)
+    if fenced is not None:
+        runtime.tasks.spawn(clear_quietly(runtime, fenced), name="undo")
 
 
 async def clear_quietly(runtime: Runtime, upload: Upload) -> None:

@@ -130,13 +130,11 @@ MUTATIONS = (
         "service/usecases/undo.py",
         (
             (
-                "    upload = await runtime.metadata.uploads.begin_undo"
-                "(ref, runtime.settings.uploads.lease_s)\n",
+                "    await clear(runtime, await _won(runtime, ref))\n",
                 "    found = await runtime.metadata.uploads.get(ref.id)\n"
                 "    assert found is not None\n"
                 "    await remove_blobs(runtime, found.keys)\n"
-                "    upload = await runtime.metadata.uploads.begin_undo"
-                "(ref, runtime.settings.uploads.lease_s)\n",
+                "    await clear(runtime, await _won(runtime, ref))\n",
             ),
         ),
     ),
@@ -145,10 +143,9 @@ MUTATIONS = (
         "service/usecases/commit_upload.py",
         (
             (
-                "        ref = self._upload.ref\n        try:\n",
-                "        ref = self._upload.ref\n"
+                "        try:\n            await give_up(",
                 "        if not isinstance(error, Fenced):\n            raise error\n"
-                "        try:\n",
+                "        try:\n            await give_up(",
             ),
         ),
     ),
@@ -381,9 +378,7 @@ MUTATIONS = (
         "service/usecases/resumable/seal.py",
         (
             (
-                "    undoing = await runtime.metadata.uploads.begin_undo(\n"
-                "        held.upload.ref, runtime.settings.uploads.lease_s\n    )\n"
-                '    runtime.tasks.spawn(clear_quietly(runtime, undoing), name="undo")\n',
+                "    await give_up(held.runtime, held.upload.ref)\n",
                 "",
             ),
         ),

@@ -233,7 +233,8 @@ class AppendToUpload:
             if last is not None:
                 last.release()
             raise
-        waiting = await sent.release() if failure is None else await sent.kept()
+        await sent.all_noted()
+        waiting = sent.held_back if failure is None else ()
         is_version = held.terms.kind is not UploadKind.PARTIAL
         if closes and is_version:
             intent = held.upload.intent

@@ -22,10 +22,9 @@ from service.errors import (
 )
 from service.model.resumable import Progress, UploadKind
 from service.model.upload import Upload, UploadState
-from service.usecases.admission import bucket_named
+from service.usecases.admission import bucket_named, check_size, size_limit
 from service.usecases.resumable.append import AppendToUpload
 from service.usecases.resumable.append_request import AppendRequest
-from service.usecases.resumable.create_upload import check_size, size_limit
 from service.usecases.resumable.find import find_upload, settled_upload
 from service.usecases.resumable.finish import finish_upload
 from service.usecases.resumable.held import HeldUpload

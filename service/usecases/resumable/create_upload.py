@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from service.errors import IdempotencyMismatch, TooLarge
-from service.model.bucket import Bucket
+from service.errors import IdempotencyMismatch
 from service.model.ids import BucketId, TenantId, UploadId, VersionId, new_id
 from service.model.preconditions import Preconditions
 from service.model.resumable import ResumableTerms
 from service.model.upload import Idempotency, Intent, Upload, UploadState
 from service.model.version import ObjectFacts
 from service.stores.blob_layout import new_blob_key
-from service.usecases.admission import admit, bucket_named, check_bucket, check_early
+from service.usecases.admission import (
+    admit,
+    bucket_named,
+    check_bucket,
+    check_early,
+    check_same,
+    check_size,
+    size_limit,
+)
 from service.usecases.runtime import Runtime
 
 
@@ -58,26 +65,7 @@ async def create_upload(runtime: Runtime, request: CreateRequest) -> Upload:
     )
     upload = await admit(runtime, intent, runtime.settings.uploads.ttl_s)
     if upload.intent.id != intent.id:
-        _check_same(upload, intent)
+        check_same(upload, intent.idempotency, intent.bucket_id)
+        if upload.state is UploadState.UNDOING:  # which frees the key in a moment
+            raise IdempotencyMismatch
     return upload
-
-
-def _check_same(earlier: Upload, intent: Intent) -> None:
-    named, wanted = earlier.intent.idempotency, intent.idempotency
-    same = named is not None and wanted is not None and named.fingerprint == wanted.fingerprint
-    over = earlier.state in (UploadState.UNDOING, UploadState.UNDONE)
-    if not same or over or earlier.intent.bucket_id != intent.bucket_id:
-        raise IdempotencyMismatch
-
-
-def size_limit(runtime: Runtime, bucket: Bucket | None) -> int:
-    """In bytes: the service's, and the bucket's."""
-    most = runtime.settings.limits.max_object_bytes
-    own = bucket.settings.max_object_size_bytes if bucket else None
-    return min(most, own or most)
-
-
-def check_size(size_bytes: int, limit: int) -> None:
-    """Raises TooLarge."""
-    if size_bytes > limit:
-        raise TooLarge(f"{size_bytes} bytes are more than the {limit} allowed", limit_bytes=limit)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import secrets
-
 from service.model.ids import TenantId, UploadId
 from service.model.upload import UploadState
 from service.usecases.resumable.find import find_upload
 from service.usecases.runtime import Runtime
-from service.usecases.undo import clear_quietly
+from service.usecases.undo import cut_off
 
 
 async def end_upload(runtime: Runtime, tenant: TenantId, id: UploadId) -> None:
@@ -20,8 +18,5 @@ async def end_upload(runtime: Runtime, tenant: TenantId, id: UploadId) -> None:
     found = await find_upload(runtime, tenant, id)
     if found.state is UploadState.COMMITTED:
         return
-    lease_s = runtime.settings.uploads.lease_s
-    fenced = await runtime.metadata.uploads.fence(id, secrets.token_hex(8), lease_s)
-    if fenced is not None:
-        runtime.tasks.spawn(clear_quietly(runtime, fenced), name="undo")
+    await cut_off(runtime, id)
     await runtime.appends.stop(id)

@@ -42,7 +42,7 @@ from service.usecases.resumable.held import HeldUpload
 from service.usecases.resumable.join import join
 from service.usecases.resumable.seal import lost, seal
 from service.usecases.resumable.sent_parts import told
-from service.usecases.undo import clear_quietly
+from service.usecases.undo import give_up
 
 FINISH_LEASE_S = 10.0
 """How long nobody else finishes an upload after whoever does was last heard of."""
@@ -82,7 +82,10 @@ async def _finish(held: HeldUpload, is_waited_for: Callable[[], bool]) -> Upload
         await _leave(held)
         raise
     except MediagateError:
-        await _give_up(held)
+        try:
+            await give_up(held.runtime, held.upload.ref)
+        except StoreUnavailable as silent:
+            raise OutcomeUnknown("the upload could be neither committed nor undone") from silent
         raise
 
 
@@ -195,15 +198,3 @@ async def _leave(held: HeldUpload) -> None:
         await held.runtime.metadata.uploads.renew(held.upload.ref, 0)
     except StoreUnavailable as error:
         log.debug("upload_not_left", upload=held.upload.ref.id, reason=error.code)
-
-
-async def _give_up(held: HeldUpload) -> None:
-    """Nothing can come of it: `undoing` is won, and the rest goes in the background."""
-    runtime = held.runtime
-    try:
-        undoing = await runtime.metadata.uploads.begin_undo(
-            held.upload.ref, runtime.settings.uploads.lease_s
-        )
-    except StoreUnavailable as error:
-        raise OutcomeUnknown("the upload could be neither committed nor undone") from error
-    runtime.tasks.spawn(clear_quietly(runtime, undoing), name="undo")

@@ -10,12 +10,8 @@ from service.errors import Invalid, UploadGone, UploadNotFound, UploadTakenOver
 from service.model.ids import UploadId
 from service.model.resumable import Piece, UploadKind
 from service.model.upload import Upload
-from service.usecases.resumable.create_upload import (
-    CreateRequest,
-    check_size,
-    create_upload,
-    size_limit,
-)
+from service.usecases.admission import check_size, size_limit
+from service.usecases.resumable.create_upload import CreateRequest, create_upload
 from service.usecases.resumable.find import find_upload, settled_upload
 from service.usecases.resumable.finish import FINISH_LEASE_S, finish_upload
 from service.usecases.resumable.held import HeldUpload

@@ -13,7 +13,7 @@ from service.model.upload import UploadState
 from service.usecases.complete_multipart import complete_multipart
 from service.usecases.resumable.held import HeldUpload
 from service.usecases.store_body import is_whole
-from service.usecases.undo import clear_quietly
+from service.usecases.undo import give_up
 
 
 async def seal(held: HeldUpload) -> None:
@@ -64,9 +64,5 @@ async def lost(held: HeldUpload) -> UploadGone:
     That is said once `undoing` is won: to whoever was overtaken, a multipart that others completed
     looks just the same. Raises Fenced then, StoreUnavailable.
     """
-    runtime = held.runtime
-    undoing = await runtime.metadata.uploads.begin_undo(
-        held.upload.ref, runtime.settings.uploads.lease_s
-    )
-    runtime.tasks.spawn(clear_quietly(runtime, undoing), name="undo")
+    await give_up(held.runtime, held.upload.ref)
     return UploadGone("the store has lost bytes of this upload: it has to begin anew")
