@@ -14,11 +14,19 @@ Every S3 key that an upload ever uses stands in `keys` before it is used.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
-from service.model.ids import BlobKey, BucketId, MultipartId, TenantId, UploadId, VersionId
+from service.model.ids import (
+    BlobKey,
+    BucketId,
+    MultipartId,
+    TenantId,
+    UploadId,
+    VersionId,
+    new_id,
+)
 from service.model.preconditions import Preconditions
 from service.model.resumable import Progress, ResumableTerms
 from service.model.version import ObjectFacts, Version
@@ -90,6 +98,16 @@ class Intent:
     staged: bool = False
     moved_from: MovedFrom | None = None
     resumable: ResumableTerms | None = None
+
+    def of_tombstone(self) -> Intent:
+        """For keys that this upload has used up: an entry of their own, which nobody asks for."""
+        return replace(
+            self,
+            id=UploadId(new_id()),
+            version_id=VersionId(new_id()),
+            idempotency=None,
+            resumable=None,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from service.errors import Fenced
-from service.model.ids import BlobKey, TenantId, UploadId, VersionId, new_id
+from service.model.ids import BlobKey, TenantId, UploadId
 from service.model.resumable import Progress
 from service.model.upload import Part, Upload, UploadRef, UploadState, UsedKey
 from tests.fakes.clock import Clock
@@ -72,13 +72,7 @@ class FakeResumableLedger:
 
     async def retire(self, ref: UploadRef, keys: Collection[BlobKey], look_again_s: float) -> None:
         found = self._owned(ref, UploadState.OPEN)
-        intent = replace(
-            found.intent,
-            id=UploadId(new_id()),
-            version_id=VersionId(new_id()),
-            idempotency=None,
-            resumable=None,
-        )
+        intent = found.intent.of_tombstone()
         retired = tuple(used for used in found.keys if used.blob_key in keys)
         kept = tuple(used for used in found.keys if used.blob_key not in keys)
         self._put(

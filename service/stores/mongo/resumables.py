@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
-from pymongo import ASCENDING, ReturnDocument
+from pymongo import ReturnDocument
 
 from service.errors import Fenced
-from service.model.ids import BlobKey, TenantId, UploadId, VersionId, new_id
+from service.model.ids import BlobKey, TenantId, UploadId
 from service.model.resumable import Progress
-from service.model.upload import Part, Upload, UploadRef, UploadState, UsedKey
+from service.model.upload import Part, Upload, UploadRef, UploadState
 from service.stores.mongo.clock import NOW, in_future, insert_timed, literal, read_clock, read_past
 from service.stores.mongo.commit import owned
 from service.stores.mongo.driver import Database, Document
 from service.stores.mongo.errors import Guard
 from service.stores.mongo.resumable_documents import progress_in
-from service.stores.mongo.upload_documents import intent_in, upload_out
-from service.stores.mongo.uploads import WITHOUT_PARTS
+from service.stores.mongo.upload_documents import intent_in, keys_in, upload_out
+from service.stores.mongo.upload_steps import WITHOUT_PARTS, page, step
 
 _CLAIMABLE = {"$in": [UploadState.OPEN.value, UploadState.SEALING.value]}
 
@@ -96,18 +96,11 @@ class MongoResumableLedger:
 
     async def _bury(self, upload: Upload, keys: Collection[BlobKey], look_again_s: float) -> None:
         """A tombstone with these keys; the sweeper finds it like any other."""
-        intent = replace(
-            upload.intent,
-            id=UploadId(new_id()),
-            version_id=VersionId(new_id()),
-            idempotency=None,
-            resumable=None,
-        )
-        document = intent_in(intent) | {
+        document = intent_in(upload.intent.of_tombstone()) | {
             "state": UploadState.UNDONE.value,
             "epoch": upload.ref.epoch,
             "owner": upload.ref.owner,
-            "keys": [_key_in(used) for used in upload.keys if used.blob_key in keys],
+            "keys": keys_in(used for used in upload.keys if used.blob_key in keys),
             "looks": 0,
         }
         times = {"created_at": NOW, "clean_at": in_future(look_again_s)}
@@ -119,24 +112,13 @@ class MongoResumableLedger:
         own: Document = {"tenant": tenant, "resumable.principal": principal, "listed": True}
         chosen = own | {"_id": {"$gt": after}}
         with self._guard.reading():
-            return await self._list(chosen, "_id", limit)
+            return await page(self._uploads, chosen, limit, "_id")
 
     async def aging(self, *, opened_before_s: float, limit: int) -> list[Upload]:
         with self._guard.reading():
             before = await read_past(self._database, opened_before_s)
             old = {"progress.span.opened_at": {"$lte": before}}
-            return await self._list(old, "progress.span.opened_at", limit)
-
-    async def _list(self, chosen: Document, order: str, limit: int) -> list[Upload]:
-        cursor = self._uploads.find(chosen, WITHOUT_PARTS, sort=[(order, ASCENDING)], limit=limit)
-        return [upload_out(document) for document in await cursor.to_list(limit)]
+            return await page(self._uploads, old, limit, "progress.span.opened_at")
 
     async def _step(self, filter: Document, changes: Any) -> None:
-        with self._guard.writing():
-            done = await self._uploads.update_one(filter, changes)
-        if done.matched_count == 0:
-            raise Fenced
-
-
-def _key_in(used: UsedKey) -> Document:
-    return {name: value for name, value in asdict(used).items() if value is not None}
+        await step(self._uploads, self._guard, filter, changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict
 
 from service.model.preconditions import EntityTag, EntityTags, Preconditions
@@ -133,7 +134,7 @@ def upload_out(document: Document) -> Upload:
     )
 
 
-def _keys_in(keys: tuple[UsedKey, ...]) -> list[Document]:
+def keys_in(keys: Iterable[UsedKey]) -> list[Document]:
     named = [asdict(used) for used in keys]
     return [{k: v for k, v in each.items() if v is not None} for each in named]
 
@@ -145,13 +146,13 @@ def upload_in(upload: Upload) -> Document:
         "state": upload.state.value,
         "epoch": upload.ref.epoch,
         "owner": upload.ref.owner,
-        "keys": _keys_in(upload.keys),
+        "keys": keys_in(upload.keys),
         "looks": upload.looks,
     }
     if upload.completion is not None:
         document["completion"] = completion_in(upload.completion)
     if committed:
-        settled, left = upload.clean_at is None, _keys_in(upload.leftovers)
+        settled, left = upload.clean_at is None, keys_in(upload.leftovers)
         document |= {"replaced": upload.replaced, "settled": settled, "leftovers": left}
     if upload.progress is not None:
         document |= {"progress": progress_in(upload.progress), "listed": True}

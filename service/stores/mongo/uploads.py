@@ -28,17 +28,17 @@ from service.model.upload import (
     UploadState,
 )
 from service.stores.mongo.clock import NOW, in_future, insert_timed, literal, read_clock, read_past
-from service.stores.mongo.commit import PARTS, UNFINISHED_ONLY, Commit, CommitAll, owned
+from service.stores.mongo.commit import UNFINISHED_ONLY, Commit, CommitAll, owned
 from service.stores.mongo.driver import Database, Document, Session
 from service.stores.mongo.errors import Guard
 from service.stores.mongo.resumable_documents import first_progress
 from service.stores.mongo.transactions import Transactions
 from service.stores.mongo.upload_documents import completion_in, intent_in, upload_out
+from service.stores.mongo.upload_steps import page, step
 
 ADMIT_TRIES = 10
 TAKE_OVER_S = 2.0
 """How long a conflict over an abandoned upload is worth; the next pass of the sweeper is soon."""
-WITHOUT_PARTS = dict.fromkeys(PARTS, False)
 _UNDOABLE = {"$in": [state.value for state in UNDOABLE]}
 _UNFINISHED = {"$in": [state.value for state in UNFINISHED]}
 
@@ -189,18 +189,18 @@ class MongoUploadLedger:
     async def expired(self, *, limit: int) -> list[Upload]:
         with self._guard.reading():
             now = await read_clock(self._database)
-            return await self._list({"lease_until": {"$lt": now}}, limit, "lease_until")
+            return await page(self._uploads, {"lease_until": {"$lt": now}}, limit, "lease_until")
 
     async def undoable_in(self, tenant: TenantId, bucket: BucketId, *, limit: int) -> list[Upload]:
         with self._guard.reading():
-            return await self._list(
-                {"tenant": tenant, "bucket_id": bucket, "state": _UNDOABLE}, limit
+            return await page(
+                self._uploads, {"tenant": tenant, "bucket_id": bucket, "state": _UNDOABLE}, limit
             )
 
     async def due(self, *, limit: int) -> list[Upload]:
         with self._guard.reading():
             now = await read_clock(self._database)
-            return await self._list({"clean_at": {"$lte": now}}, limit, "clean_at")
+            return await page(self._uploads, {"clean_at": {"$lte": now}}, limit, "clean_at")
 
     async def cleaned(self, upload: UploadId, *, look_again_s: float | None) -> None:
         cleanable = [UploadState.COMMITTED.value, UploadState.UNDONE.value]
@@ -243,10 +243,7 @@ class MongoUploadLedger:
             }
 
     async def _step(self, filter: Document, changes: Any) -> None:
-        with self._guard.writing():
-            done = await self._uploads.update_one(filter, changes)
-        if done.matched_count == 0:
-            raise Fenced
+        await step(self._uploads, self._guard, filter, changes)
 
     async def _change(self, filter: Document, changes: list[Document]) -> Document | None:
         with self._guard.writing():
@@ -258,11 +255,6 @@ class MongoUploadLedger:
     async def _find(self, filter: Document) -> Document | None:
         found: Document | None = await self._uploads.find_one(filter)
         return found
-
-    async def _list(self, filter: Document, limit: int, sort: str | None = None) -> list[Upload]:
-        order = [(sort, ASCENDING)] if sort else None
-        cursor = self._uploads.find(filter, WITHOUT_PARTS, sort=order, limit=limit)
-        return [upload_out(document) for document in await cursor.to_list(limit)]
 
 
 def _new_owner(owner: str, lease_s: float) -> Document:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 from service.errors import Fenced
 from service.model.upload import Upload, UploadRef, UploadState
@@ -59,3 +59,12 @@ def held(db: Db, ref: UploadRef, states: Collection[UploadState]) -> Row:
 def forget_parts(db: Db, upload: str) -> None:
     """Those of a resumable upload's span."""
     change(db, _FORGET_PARTS, upload)
+
+
+def listing(sql: str, *values: object) -> Callable[[Db], list[Upload]]:
+    """A read of uploads without their parts, which can be long."""
+
+    def work(db: Db) -> list[Upload]:
+        return [whole(db, row, with_parts=False) for row in many(db, sql, *values)]
+
+    return work

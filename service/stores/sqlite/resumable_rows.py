@@ -47,12 +47,16 @@ def progress_values(terms: ResumableTerms | None, progress: Progress | None) -> 
     """The columns; all of them empty for an upload that does not go on."""
     if terms is None or progress is None:
         return {"resumer": None, "progress": None, "span_ms": None}
-    span = progress.span
     return {
         "resumer": terms.principal,
         "progress": progress_in(progress),
-        "span_ms": None if span is None else in_ms(span.opened_at),
+        "span_ms": span_ms(progress),
     }
+
+
+def span_ms(progress: Progress) -> int | None:
+    """When the multipart in use was opened."""
+    return None if progress.span is None else in_ms(progress.span.opened_at)
 
 
 def progress_in(progress: Progress) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from service.errors import Fenced
-from service.model.ids import BlobKey, TenantId, UploadId, VersionId, new_id
+from service.model.ids import BlobKey, TenantId, UploadId
 from service.model.resumable import Progress
 from service.model.upload import Part, Upload, UploadRef, UploadState
 from service.stores.sqlite.clock import in_future, now_ms, past
@@ -18,11 +18,11 @@ from service.stores.sqlite.ledger import (
     find_upload,
     forget_parts,
     held,
+    listing,
     read_upload,
-    whole,
 )
-from service.stores.sqlite.resumable_rows import part_in, progress_in, progress_values
-from service.stores.sqlite.statements import change, insert, many, one
+from service.stores.sqlite.resumable_rows import part_in, progress_in, progress_out, span_ms
+from service.stores.sqlite.statements import change, insert, one
 from service.stores.sqlite.upload_rows import intent_in, intent_out
 
 _GOING_ON = (UploadState.OPEN, UploadState.SEALING)
@@ -56,8 +56,10 @@ class SqliteResumableLedger:
             row = find_upload(db, upload)
             if row is None or row["state"] not in _GOING_ON or row["lease_ms"] < now_ms():
                 return None
-            found = whole(db, row, with_parts=False).progress
-            if found is None or found.closed or found.offset != offset:
+            if row["progress"] is None:
+                return None
+            found = progress_out(row["progress"])
+            if found.closed or found.offset != offset:
                 return None
             working = progress_in(replace(found, working=True))
             change(db, _CLAIMED, owner, working, _lease(lease_s), upload)
@@ -92,17 +94,9 @@ class SqliteResumableLedger:
         lease_s: float | None = None,
     ) -> None:
         def work(db: Db) -> None:
-            row = held(db, ref, _GOING_ON)
-            columns = progress_values(intent_out(row).resumable, progress)
-            change(
-                db,
-                _SAVED,
-                state.value,
-                columns["progress"],
-                columns["span_ms"],
-                _lease(lease_s),
-                ref.id,
-            )
+            held(db, ref, _GOING_ON)
+            told = (progress_in(progress), span_ms(progress))
+            change(db, _SAVED, state.value, *told, _lease(lease_s), ref.id)
             if anew:
                 forget_parts(db, ref.id)
             for part in parts:
@@ -113,13 +107,7 @@ class SqliteResumableLedger:
     async def retire(self, ref: UploadRef, keys: Collection[BlobKey], look_again_s: float) -> None:
         def work(db: Db) -> None:
             row = held(db, ref, (UploadState.OPEN,))
-            tombstone = replace(
-                intent_out(row),
-                id=UploadId(new_id()),
-                version_id=VersionId(new_id()),
-                idempotency=None,
-                resumable=None,
-            )
+            tombstone = intent_out(row).of_tombstone()
             values = {
                 "state": UploadState.UNDONE.value,
                 "epoch": ref.epoch,
@@ -136,16 +124,10 @@ class SqliteResumableLedger:
     async def unfinished(
         self, tenant: TenantId, principal: str, *, after: str, limit: int
     ) -> list[Upload]:
-        return await self._list(_UNFINISHED, tenant, principal, after, limit)
+        return await self._engine.read(listing(_UNFINISHED, tenant, principal, after, limit))
 
     async def aging(self, *, opened_before_s: float, limit: int) -> list[Upload]:
-        return await self._list(_AGING, past(opened_before_s), limit)
-
-    async def _list(self, sql: str, *values: object) -> list[Upload]:
-        def work(db: Db) -> list[Upload]:
-            return [whole(db, row, with_parts=False) for row in many(db, sql, *values)]
-
-        return await self._engine.read(work)
+        return await self._engine.read(listing(_AGING, past(opened_before_s), limit))
 
 
 def _lease(lease_s: float | None) -> int | None:

@@ -7,7 +7,7 @@ looked at.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from service.errors import Fenced
 from service.model.ids import BlobKey, BucketId, MultipartId, TenantId, UploadId
@@ -32,6 +32,7 @@ from service.stores.sqlite.ledger import (
     find_upload,
     forget_parts,
     held,
+    listing,
     read_upload,
     whole,
 )
@@ -205,13 +206,13 @@ class SqliteUploadLedger:
         return await self._engine.read(lambda db: read_upload(db, upload))
 
     async def expired(self, *, limit: int) -> list[Upload]:
-        return await self._engine.read(_listing(_EXPIRED, now_ms(), limit))
+        return await self._engine.read(listing(_EXPIRED, now_ms(), limit))
 
     async def undoable_in(self, tenant: TenantId, bucket: BucketId, *, limit: int) -> list[Upload]:
-        return await self._engine.read(_listing(_UNDOABLE_IN, bucket, tenant, limit))
+        return await self._engine.read(listing(_UNDOABLE_IN, bucket, tenant, limit))
 
     async def due(self, *, limit: int) -> list[Upload]:
-        return await self._engine.read(_listing(_DUE, now_ms(), limit))
+        return await self._engine.read(listing(_DUE, now_ms(), limit))
 
     async def cleaned(self, upload: UploadId, *, look_again_s: float | None) -> None:
         def work(db: Db) -> None:
@@ -236,15 +237,6 @@ class SqliteUploadLedger:
 
         found = await self._engine.read(work)
         return {state: found.get(state.value, 0) for state in UploadState}
-
-
-def _listing(sql: str, *values: object) -> Callable[[Db], list[Upload]]:
-    """A read of uploads without their parts, which can be long."""
-
-    def work(db: Db) -> list[Upload]:
-        return [whole(db, row, with_parts=False) for row in many(db, sql, *values)]
-
-    return work
 
 
 def _required(upload: Upload | None) -> Upload:
