@@ -8,9 +8,8 @@ from service.client.answers import BucketInfo, BucketPage, UploadInfo, UploadPag
 from service.client.connection import bucket_path, parse
 from service.client.reading import Reading
 from service.client.removing import Removing
-from service.client.resumable_upload import upload_path
 from service.client.writing import Writing
-from service.protocol.tus import UPLOADS
+from service.protocol.tus import UPLOADS, upload_path
 
 
 class AsyncMediagate(Reading, Writing, Removing):

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from urllib.parse import quote
 
 from service.client.answers import ObjectInfo
 from service.client.checksum import NAME, SteppedCrc
@@ -51,7 +50,7 @@ from service.protocol.resumable_uploads import (
     format_complete,
     read_integer,
 )
-from service.protocol.tus import UPLOADS, upload_id_in
+from service.protocol.tus import UPLOADS, upload_id_in, upload_path
 
 _LENGTH, _OFFSET = "Upload-Length", "Upload-Offset"
 _LOOK_AGAIN = (*AGAIN, OffsetMismatch, UploadComplete, UploadTakenOver)
@@ -64,10 +63,6 @@ _END_S = 3.0
 class NotResumable(MediagateError):
     code = "not_resumable"
     title = "The service has no resumable uploads"
-
-
-def upload_path(upload: str) -> str:
-    return f"{UPLOADS}/{quote(upload, safe='')}"
 
 
 async def put_resumably(job: UploadJob, journal: UploadJournal | None) -> ObjectInfo:

@@ -12,6 +12,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from service.errors import DigestMismatch, Invalid
 from service.model.ids import UploadId
@@ -126,8 +127,8 @@ def parse_concat(value: str) -> Partial | Final:
     return Final(tuple(upload_id_in(url) for url in urls.split()))
 
 
-def upload_path(id: UploadId) -> str:
-    return f"{UPLOADS}/{id}"
+def upload_path(id: str) -> str:
+    return f"{UPLOADS}/{quote(id, safe='')}"
 
 
 def upload_id_in(url: str) -> UploadId:

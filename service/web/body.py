@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from service.errors import IncompleteBody, SlowClient
 from service.web.expect import send_continue
@@ -22,6 +22,13 @@ from service.web.state import runtime_of
 GATHER_BYTES = 16 << 10
 _GATHER_S = 1.0
 _SMALL_REST_BYTES = 64 << 10
+
+
+def body_size(request: web.Request) -> int | None:
+    """In bytes, as announced: 0 for no body at all, None for a chunked one."""
+    if hdrs.TRANSFER_ENCODING in request.headers:
+        return None
+    return request.content_length or 0
 
 
 class RequestBody:

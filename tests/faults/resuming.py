@@ -86,7 +86,8 @@ class Resuming:
         told = operation.outcome
         for _ in range(_TRIES if in_peace else 2):
             try:
-                found = await settled_upload(process.runtime, DEFAULT_TENANT, id)
+                found = await find_upload(process.runtime, DEFAULT_TENANT, id)
+                found = await settled_upload(process.runtime, found)
                 if found.state is UploadState.COMMITTED:
                     operation.outcome = Outcome.ACKNOWLEDGED
                     self._end(operation, found)

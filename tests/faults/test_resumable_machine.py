@@ -82,7 +82,8 @@ class Model:
 
     async def told(self) -> int:
         """What a HEAD tells, by a replica of its own."""
-        found = await settled_upload(Process(self.world).runtime, DEFAULT_TENANT, self.id)
+        runtime = Process(self.world).runtime
+        found = await settled_upload(runtime, await find_upload(runtime, DEFAULT_TENANT, self.id))
         if found.state is UploadState.COMMITTED and found.completion is not None:
             return found.completion.size_bytes
         assert found.progress is not None

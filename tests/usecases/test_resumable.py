@@ -70,7 +70,8 @@ class Client:
         return await append_to_upload(self.runtime, found, wanted, body_of(data, breaks=breaks))
 
     async def offset(self) -> int:
-        found = await settled_upload(self.runtime, DEFAULT_TENANT, self.id)
+        found = await find_upload(self.runtime, DEFAULT_TENANT, self.id)
+        found = await settled_upload(self.runtime, found)
         if found.state is UploadState.COMMITTED:
             assert found.completion is not None
             return found.completion.size_bytes

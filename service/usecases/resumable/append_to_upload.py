@@ -137,7 +137,7 @@ async def _append_nothing(runtime: Runtime, found: Upload, request: AppendReques
 
     Raises OffsetMismatch, UploadComplete.
     """
-    finished = await settled_upload(runtime, found.intent.tenant, found.ref.id)
+    finished = await settled_upload(runtime, found)
     if finished.state is not UploadState.COMMITTED or finished.completion is None:
         raise UploadTakenOver("another request is at this upload")
     offset = finished.completion.size_bytes

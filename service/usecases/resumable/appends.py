@@ -7,6 +7,7 @@ the store yet would be sent again then, though; asked first, the older request n
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Protocol
 
 from service.model.ids import UploadId
@@ -39,13 +40,13 @@ class Appends:
         if append is not None:
             append.stop()
 
-    async def stop(self, upload: UploadId) -> None:
+    async def stop(self, upload: UploadId) -> bool:
+        """Ask for an orderly end and wait for it; False where there is no such append."""
         append = self._running.get(upload)
         if append is None:
-            return
+            return False
         append.stop()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(PATIENCE_S):
                 await append.ended()
-        except TimeoutError:
-            return
+        return True

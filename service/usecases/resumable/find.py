@@ -41,15 +41,18 @@ async def has_expired(runtime: Runtime, upload: Upload) -> bool:
     return upload.lease_until is not None and upload.lease_until < await runtime.metadata.now()
 
 
-async def settled_upload(runtime: Runtime, tenant: TenantId, id: UploadId) -> Upload:
-    """The upload, once nobody appends to it any more and nobody finishes it.
+async def settled_upload(runtime: Runtime, found: Upload) -> Upload:
+    """The upload once nobody appends to it any more and nobody finishes it.
+
+    found: as `find_upload` returned it.
 
     A request in this process that appends is asked to end, as its client does not send any more;
     one elsewhere is waited for, for a moment. Raises what `find_upload` and `finish_upload` raise,
     and StoreUnavailable while another process finishes it.
     """
-    await runtime.appends.stop(id)
-    found = await find_upload(runtime, tenant, id)
+    tenant, id = found.intent.tenant, found.ref.id
+    if await runtime.appends.stop(id):
+        found = await find_upload(runtime, tenant, id)
     now_s = asyncio.get_running_loop().time
     patience = now_s() + HANDOVER_S
     while found.progress is not None and found.progress.working and not found.progress.closed:

@@ -37,7 +37,7 @@ async def join_uploads(
     check_size(length, size_limit(runtime, None))
     upload = await create_upload(runtime, replace(request, length_bytes=length))
     if upload.progress is None or upload.progress.offset or upload.ref.epoch > 1:
-        return await settled_upload(runtime, request.tenant, upload.ref.id)
+        return await settled_upload(runtime, upload)
     return await runtime.tasks.outlive(_join(runtime, upload, pieces), name="join")
 
 

@@ -18,7 +18,6 @@ from service.errors import (
     TooLarge,
     UnsupportedMedia,
 )
-from service.model.ids import UploadId
 from service.model.resumable import ResumableTerms
 from service.model.upload import Upload, UploadState
 from service.protocol.conditionals import parse_preconditions
@@ -41,11 +40,11 @@ from service.usecases.resumable.append_request import AppendRequest
 from service.usecases.resumable.append_to_upload import Appended, append_to_upload
 from service.usecases.resumable.create_upload import CreateRequest, create_upload
 from service.usecases.resumable.end_upload import end_upload
-from service.usecases.resumable.find import find_upload, settled_upload
-from service.web.body import RequestBody
-from service.web.resumable.place import Place, authorize_upload
+from service.usecases.resumable.find import settled_upload
+from service.web.body import RequestBody, body_size
+from service.web.resumable.place import Place
 from service.web.resumable.stamp import COMPLETE
-from service.web.state import PRINCIPAL, TARGET, runtime_of
+from service.web.state import PRINCIPAL, runtime_of
 from service.web.urls import absolute_url
 from service.web.writes import facts_of, idempotency_of, told
 
@@ -89,8 +88,7 @@ async def create(request: web.Request, place: Place) -> web.Response:
     )
     location = absolute_url(request, upload_path(upload.ref.id))
     await _announce(request, location)
-    found = await find_upload(runtime, upload.intent.tenant, upload.ref.id)
-    done = await _append(request, found, 0, complete=complete, length=length)
+    done = await _append(request, upload, 0, complete=complete, length=length)
     if done.committed is not None:
         return _finished(request, done.committed)
     headers = {hdrs.LOCATION: location, OFFSET: str(done.offset), UPLOAD_LIMIT: _limit(request)}
@@ -112,12 +110,9 @@ async def patch(request: web.Request, found: Upload) -> web.Response:
     return web.Response(status=204, headers=headers | {UPLOAD_COMPLETE: format_complete(False)})
 
 
-async def head(request: web.Request) -> web.Response:
-    runtime, tenant = runtime_of(request), request[PRINCIPAL].tenant
-    id = UploadId(request[TARGET].id)
-    authorize_upload(request, await find_upload(runtime, tenant, id))
-    found = await settled_upload(runtime, tenant, id)
-    return web.Response(status=204, headers=state(request, found))
+async def head(request: web.Request, found: Upload) -> web.Response:
+    settled = await settled_upload(runtime_of(request), found)
+    return web.Response(status=204, headers=state(request, settled))
 
 
 def state(request: web.Request, upload: Upload) -> dict[str, str]:
@@ -139,11 +134,10 @@ def state(request: web.Request, upload: Upload) -> dict[str, str]:
 async def _append(
     request: web.Request, found: Upload, offset: int, *, complete: bool, length: int | None
 ) -> Appended:
-    is_chunked = hdrs.TRANSFER_ENCODING in request.headers
     wanted = AppendRequest(
         offset,
         length_bytes=length,
-        size_bytes=None if is_chunked else request.content_length or 0,
+        size_bytes=body_size(request),
         closes=complete,
         expected_digests=content_digests(request.headers),
     )
@@ -211,9 +205,10 @@ def _complete(request: web.Request) -> bool:
 def _told_length(request: web.Request, offset: int, *, complete: bool) -> int | None:
     """By Upload-Length, or by the length of the last content. Raises InconsistentLength."""
     told = read_integer(request.headers, LENGTH)
-    if not complete or hdrs.TRANSFER_ENCODING in request.headers:
+    size = body_size(request)
+    if not complete or size is None:
         return told
-    end = offset + (request.content_length or 0)
+    end = offset + size
     if told not in (None, end):
         raise InconsistentLength(f"Upload-Length says {told}, the content ends at {end}")
     return end

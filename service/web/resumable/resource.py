@@ -33,6 +33,7 @@ from service.protocol.tus import MEDIA_TYPE as TUS_MEDIA
 from service.protocol.tus import ChecksumMismatch, TusVersionMismatch, upload_path
 from service.usecases.resumable.end_upload import end_upload
 from service.usecases.resumable.find import find_upload
+from service.usecases.resumable.list_uploads import list_uploads
 from service.web.describe import Raw, Reply, describe
 from service.web.fields import LINK, LOCATION
 from service.web.json import Answer, Timestamp, answer
@@ -116,17 +117,15 @@ async def post_upload(request: web.Request) -> web.Response:
 )
 async def get_uploads(request: web.Request) -> web.Response:
     """Those that were created with the same API key, the oldest first."""
-    query, principal = query_of(request, PageQuery), request[PRINCIPAL]
-    found = await runtime_of(request).metadata.resumables.unfinished(
-        principal.tenant,
-        principal.id,
+    query = query_of(request, PageQuery)
+    found, last = await list_uploads(
+        runtime_of(request),
+        request[PRINCIPAL],
         after=read_after(query.cursor, LISTING),
-        limit=query.limit + 1,
+        limit=query.limit,
     )
-    page = found[: query.limit]
-    last = page[-1].ref.id if len(found) > query.limit else None
     cursor, headers = next_of(request, LISTING, last)
-    items = tuple(_shown(request, upload) for upload in page)
+    items = tuple(_shown(request, upload) for upload in found)
     return answer(UploadPage(items=items, next=cursor), headers=headers)
 
 
@@ -161,10 +160,11 @@ async def get_upload(request: web.Request) -> web.StreamResponse:
     leaves it alone."""
     if (other := _overridden(request)) is not None:
         return await other(request)
+    found = await _found(request)
     if request.method == hdrs.METH_GET and TAKEN_FOR not in request:
-        found = await _found(request)
         return answer(_shown(request, found), headers=ietf.state(request, found))
-    return await (tus.head(request) if tus.is_tus(request) else ietf.head(request))
+    head = tus.head if tus.is_tus(request) else ietf.head
+    return await head(request, found)
 
 
 @describe(
@@ -182,7 +182,6 @@ async def patch_upload(request: web.Request) -> web.StreamResponse:
     if (other := _overridden(request)) is not None:
         return await other(request)
     if tus.is_tus(request):
-        tus.check_version(request)
         return await tus.patch(request, await _found(request))
     if not ietf.is_resumable(request):
         tus.check_version(request)
@@ -196,8 +195,6 @@ async def delete_upload(request: web.Request) -> web.StreamResponse:
     """An upload that is complete has become a version, which stays."""
     if (other := _overridden(request)) is not None:
         return await other(request)
-    if tus.is_tus(request):
-        tus.check_version(request)
     found = await _found(request)
     await end_upload(runtime_of(request), found.intent.tenant, found.ref.id)
     return web.Response(status=204)
@@ -247,7 +244,9 @@ OPTIONS = describe(
 
 
 async def _found(request: web.Request) -> Upload:
-    """Raises UploadNotFound, UploadGone, Forbidden."""
+    """Raises TusVersionMismatch, UploadNotFound, UploadGone, Forbidden."""
+    if tus.is_tus(request):
+        tus.check_version(request)
     id = UploadId(request[TARGET].id)
     found = await find_upload(runtime_of(request), request[PRINCIPAL].tenant, id)
     authorize_upload(request, found)

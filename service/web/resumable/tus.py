@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
 
 from aiohttp import hdrs, web
 
@@ -16,7 +15,6 @@ from service.errors import (
     UploadTakenOver,
 )
 from service.model.blob import StoreAbilities
-from service.model.ids import UploadId
 from service.model.resumable import ResumableTerms, UploadKind
 from service.model.upload import Upload, UploadState
 from service.protocol.conditionals import format_etag, parse_preconditions
@@ -40,21 +38,20 @@ from service.protocol.tus import (
 from service.usecases.resumable.append_request import AppendRequest
 from service.usecases.resumable.append_to_upload import Appended, append_to_upload
 from service.usecases.resumable.create_upload import CreateRequest, create_upload
-from service.usecases.resumable.find import find_upload, settled_upload
+from service.usecases.resumable.find import settled_upload
 from service.usecases.resumable.join_uploads import join_uploads
 from service.usecases.runtime import Runtime
-from service.web.body import RequestBody
+from service.web.body import RequestBody, body_size
 from service.web.middleware import cut
 from service.web.query import query_of
 from service.web.resumable.place import (
     Place,
     PlaceQuery,
-    authorize_upload,
     described,
     place_of,
 )
 from service.web.resumable.stamp import TUS_RESUMABLE
-from service.web.state import PRINCIPAL, TARGET, runtime_of
+from service.web.state import PRINCIPAL, runtime_of
 from service.web.urls import absolute_url
 from service.web.writes import idempotency_of
 
@@ -97,20 +94,14 @@ async def create(request: web.Request) -> web.Response:
         return web.Response(status=201, headers=_location(request, final))
     kind = UploadKind.PARTIAL if wanted is not None else UploadKind.WHOLE
     length = _told_length(request, required=True)
-    has_body = _has_body(request)
+    has_body = body_size(request) != 0
     if has_body:
         _check_type(request)
     checksum = _checksum(request)
     upload = await create_upload(runtime, _wanted(request, kind, concat, length))
     headers = _location(request, upload)
     if has_body or length == 0:
-        upload = await find_upload(runtime, upload.intent.tenant, upload.ref.id)
-        append = AppendRequest(0, size_bytes=request.content_length or (None if has_body else 0))
-        async with _checked(checksum):
-            done = await append_to_upload(
-                runtime, upload, _with(append, checksum), RequestBody(request)
-            )
-        return web.Response(status=201, headers=headers | _told(done))
+        headers |= _told(await _append(request, upload, 0, None, checksum))
     return web.Response(status=201, headers=headers)
 
 
@@ -146,37 +137,41 @@ def _wanted(
 
 
 async def patch(request: web.Request, found: Upload) -> web.Response:
-    check_version(request)
     _check_type(request)
-    runtime, headers = runtime_of(request), request.headers
-    if OFFSET not in headers:
+    if OFFSET not in request.headers:
         raise Invalid("send Upload-Offset", field=OFFSET)
     checksum = _checksum(request)
-    append = AppendRequest(
-        offset=parse_number(headers[OFFSET], OFFSET),
-        length_bytes=_told_length(request, required=False),
-        size_bytes=request.content_length if not _is_chunked(request) else None,
+    offset = parse_number(request.headers[OFFSET], OFFSET)
+    length = _told_length(request, required=False)
+    return web.Response(
+        status=204, headers=_told(await _append(request, found, offset, length, checksum))
     )
+
+
+async def _append(
+    request: web.Request,
+    upload: Upload,
+    offset: int,
+    length: int | None,
+    checksum: Mapping[str, bytes],
+) -> Appended:
+    """tus has a status of its own for a body that is not what its checksum says. For a body that
+    stalls it wants the connection closed; clients take a 408 for the end of it all."""
+    wanted = AppendRequest(offset, length, body_size(request), expected_digests=checksum)
     try:
-        async with _checked(checksum):
-            done = await append_to_upload(
-                runtime, found, _with(append, checksum), RequestBody(request)
-            )
+        return await append_to_upload(runtime_of(request), upload, wanted, RequestBody(request))
+    except DigestMismatch as error:
+        if not checksum:
+            raise
+        raise ChecksumMismatch(error.detail) from error
     except SlowClient as error:
-        # What came is noted. Clients take a 408 for the end of it all, and tus wants the connection
-        # closed.
         raise cut(request, 408) from error
-    return web.Response(status=204, headers=_told(done))
 
 
-async def head(request: web.Request) -> web.Response:
-    check_version(request)
-    runtime, principal = runtime_of(request), request[PRINCIPAL]
-    id = UploadId(request[TARGET].id)
-    authorize_upload(request, await find_upload(runtime, principal.tenant, id))
-    found = await settled_upload(runtime, principal.tenant, id)
-    found = await _closed(runtime, found)
-    return web.Response(status=200, headers=_state(found))
+async def head(request: web.Request, found: Upload) -> web.Response:
+    runtime = runtime_of(request)
+    settled = await _closed(runtime, await settled_upload(runtime, found))
+    return web.Response(status=200, headers=_state(settled))
 
 
 async def _closed(runtime: Runtime, found: Upload) -> Upload:
@@ -257,31 +252,6 @@ def _check_type(request: web.Request) -> None:
         raise UnsupportedMedia(f"send `Content-Type: {MEDIA_TYPE}`")
 
 
-def _is_chunked(request: web.Request) -> bool:
-    return hdrs.TRANSFER_ENCODING in request.headers
-
-
-def _has_body(request: web.Request) -> bool:
-    return _is_chunked(request) or bool(request.content_length)
-
-
 def _checksum(request: web.Request) -> dict[str, bytes]:
     field = combined(request.headers, "Upload-Checksum")
     return parse_checksum(field) if field is not None else {}
-
-
-def _with(append: AppendRequest, checksum: dict[str, bytes]) -> AppendRequest:
-    return AppendRequest(
-        append.offset, append.length_bytes, append.size_bytes, append.closes, checksum
-    )
-
-
-@asynccontextmanager
-async def _checked(checksum: dict[str, bytes]) -> AsyncIterator[None]:
-    """tus has a status of its own for a body that is not what its checksum says."""
-    try:
-        yield
-    except DigestMismatch as error:
-        if not checksum:
-            raise
-        raise ChecksumMismatch(error.detail) from error
