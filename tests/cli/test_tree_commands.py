@@ -8,17 +8,8 @@ import pytest
 
 from tests.cli.test_client_commands import Command
 from tests.client.breaking_proxy import Cut, breaking_proxy
-from tests.web.serving import make_settings, running
 
 pytestmark = pytest.mark.timeout(60)  # each test starts several processes
-
-
-@pytest.fixture
-async def service():
-    async with running(make_settings()) as service:
-        async with service.fetch("PUT", "/v1/buckets/demo") as answer:
-            assert answer.status == 201
-        yield service
 
 
 @pytest.fixture

@@ -11,20 +11,11 @@ import pytest
 from service.settings import MIB
 from tests.cli.test_client_commands import Command, until
 from tests.client.breaking_proxy import Cut, breaking_proxy
-from tests.web.serving import make_settings, running
 
 pytestmark = pytest.mark.timeout(40)  # each test starts several processes
 SIZE = 12 * MIB
 DATA = random.Random(29).randbytes(SIZE)
 SENT = 8 * MIB
-
-
-@pytest.fixture
-async def service():
-    async with running(make_settings()) as service:
-        async with service.fetch("PUT", "/v1/buckets/demo") as answer:
-            assert answer.status == 201
-        yield service
 
 
 @pytest.fixture

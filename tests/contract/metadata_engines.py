@@ -47,6 +47,15 @@ def named(key: str = "$retry", fingerprint: str = "print", **changes: Any) -> Id
     return Idempotency(key=key, fingerprint=fingerprint, **(values | changes))
 
 
+WRONG_REFS = {
+    "older epoch": lambda ref: replace(ref, epoch=ref.epoch - 1),
+    "newer epoch": lambda ref: replace(ref, epoch=ref.epoch + 1),
+    "another owner": lambda ref: replace(ref, owner="nonce-2"),
+    "unknown upload": lambda ref: replace(ref, id=UploadId(new_id())),
+}
+"""Refs that are not those of an upload's owner."""
+
+
 @dataclass
 class World:
     """One engine with one bucket. pass_time: let the engine's clock go on by so many seconds.

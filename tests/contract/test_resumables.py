@@ -9,7 +9,16 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from metadata_engines import DEADLINE_S, TENANT, TRICKY, World, completion, fresh_key, named
+from metadata_engines import (
+    DEADLINE_S,
+    TENANT,
+    TRICKY,
+    WRONG_REFS,
+    World,
+    completion,
+    fresh_key,
+    named,
+)
 
 from service.errors import Conflict, Fenced
 from service.model.ids import MultipartId, TenantId, UploadId, new_id
@@ -348,12 +357,6 @@ STEPS: dict[str, Step] = {
     "use_key": lambda world, u: world.store.resumables.use_key(u.ref, u.intent.blob_key),
     "save": lambda world, u: world.store.resumables.save(u.ref, Progress(offset=99)),
     "retire": lambda world, u: world.store.resumables.retire(u.ref, [u.intent.blob_key], 0),
-}
-WRONG_REFS = {
-    "older epoch": lambda ref: replace(ref, epoch=ref.epoch - 1),
-    "newer epoch": lambda ref: replace(ref, epoch=ref.epoch + 1),
-    "another owner": lambda ref: replace(ref, owner="nonce-2"),
-    "unknown upload": lambda ref: replace(ref, id=UploadId(new_id())),
 }
 
 

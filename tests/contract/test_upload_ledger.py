@@ -15,6 +15,7 @@ from metadata_engines import (
     OWNER,
     TRICKY,
     TRICKY_FACTS,
+    WRONG_REFS,
     World,
     completion,
     fresh_key,
@@ -128,12 +129,6 @@ STEPS: dict[str, tuple[Step, tuple[UploadState, ...]]] = {
     "commit": (lambda ledger, u: ledger.commit(u.ref, deadline_s=DEADLINE_S), (COMPLETING,)),
     "begin_undo": (lambda ledger, u: ledger.begin_undo(u.ref, 90), (OPEN, COMPLETING, UNDOING)),
     "finish_undo": (lambda ledger, u: ledger.finish_undo(u.ref, 60), (UNDOING,)),
-}
-WRONG_REFS = {
-    "older epoch": lambda ref: replace(ref, epoch=ref.epoch - 1),
-    "newer epoch": lambda ref: replace(ref, epoch=ref.epoch + 1),
-    "another owner": lambda ref: replace(ref, owner="nonce-2"),
-    "unknown upload": lambda ref: replace(ref, id=UploadId(new_id())),
 }
 
 

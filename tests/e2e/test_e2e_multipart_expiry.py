@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,12 +15,11 @@ from botocore.exceptions import ClientError
 
 from service.devstack import Stack, running_stack
 from tests.conftest import require_minio
-from tests.e2e.installation import AUTHORIZED, Installation, install
-from tests.web.tus_client import BODY_TYPE, metadata_of
+from tests.e2e.installation import Installation, install
+from tests.e2e.tus_http import TUS, create, make_bucket, offset_of, patch
 
 MIB = 1 << 20
 EXPIRY_S = 3
-TUS = {"Tus-Resumable": "1.0.0"}
 
 
 @pytest.fixture
@@ -62,16 +61,12 @@ async def test_an_upload_that_pauses_past_the_expiry_goes_on_at_the_same_offset(
         "UPLOADS__TOMBSTONE_S": 1500,
     }
     with installation.serving(**settings) as process:
-        async with ClientSession(process.url, headers=AUTHORIZED | TUS) as http:
-            async with http.put("/v1/buckets/films") as response:
-                assert response.status == 201
-            place = {"Upload-Metadata": metadata_of({"bucket": "films", "key": "k"})}
-            length = {"Upload-Length": str(len(data))}
-            async with http.post("/v1/uploads", headers=place | length) as response:
-                url = response.headers["Location"]
+        async with ClientSession(process.url, headers=TUS) as http:
+            await make_bucket(http)
+            path = await create(http, len(data))
             offset = 0
             for size in (13 * MIB, 9 * MIB):
-                await patch(http, url, offset, data[offset : offset + size])
+                assert await patch(http, path, offset, data[offset : offset + size]) == 204
                 offset += size
                 async with installation.store() as s3:
                     control = await s3.create_multipart_upload(
@@ -81,10 +76,8 @@ async def test_an_upload_that_pauses_past_the_expiry_goes_on_at_the_same_offset(
                 while not await control_multipart_is_gone(installation, control["UploadId"]):
                     assert time.monotonic() < deadline, "MinIO drops no multipart"
                     await asyncio.sleep(0.5)
-                async with http.head(url) as response:
-                    assert response.status == 200
-                    assert response.headers["Upload-Offset"] == str(offset)
-            await patch(http, url, offset, data[offset:])
+                assert await offset_of(http, path) == offset
+            assert await patch(http, path, offset, data[offset:]) == 204
             async with http.get("/v1/buckets/films/objects/k") as response:
                 assert response.status == 200
                 found = hashlib.sha256(await response.read()).hexdigest()
@@ -93,15 +86,3 @@ async def test_an_upload_that_pauses_past_the_expiry_goes_on_at_the_same_offset(
     installation.sweep(UPLOADS__TOMBSTONE_S=0)
     installation.sweep(UPLOADS__TOMBSTONE_S=0)
     assert len([key for key in await installation.store_keys() if key[:5] == "blobs"]) == 1
-
-
-async def patch(http: ClientSession, url: str, offset: int, data: bytes) -> None:
-    headers = {"Upload-Offset": str(offset), "Content-Type": BODY_TYPE}
-
-    async def chunks() -> AsyncIterator[bytes]:
-        for position in range(0, len(data), MIB):
-            yield data[position : position + MIB]
-
-    async with http.patch(url, data=chunks(), headers=headers) as response:
-        assert response.status == 204
-        assert response.headers["Upload-Offset"] == str(offset + len(data))

@@ -4,68 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
 from aiohttp import ClientSession, ClientTimeout
 
 from service.devstack import Stack
-from tests.e2e.installation import AUTHORIZED, Installation, Process, eventually, install
-from tests.web.tus_client import BODY_TYPE, metadata_of
+from tests.e2e.installation import Installation, Process, eventually, install
+from tests.e2e.tus_http import TUS, create, make_bucket, offset_of, patch
+from tests.load.bench.meters import rss_bytes
+from tests.web.tus_client import BODY_TYPE
 
 MIB = 1 << 20
-TUS = AUTHORIZED | {"Tus-Resumable": "1.0.0"}
 OPEN_UPLOADS = 500
 MOST_RSS_BYTES = 64 * MIB
-
-
-async def chunks(data: bytes, pause_s: float = 0) -> AsyncIterator[bytes]:
-    for position in range(0, len(data), 256 << 10):
-        yield data[position : position + (256 << 10)]
-        await asyncio.sleep(pause_s)
-
-
-async def create(http: ClientSession, length: int, key: str = "k") -> str:
-    """The path of a new upload."""
-    metadata = metadata_of({"bucket": "films", "key": key})
-    headers = {"Upload-Length": str(length), "Upload-Metadata": metadata}
-    async with http.post("/v1/uploads", headers=headers) as response:
-        assert response.status == 201
-        return "/v1/uploads/" + response.headers["Location"].rpartition("/")[2]
-
-
-async def patch(
-    http: ClientSession, path: str, offset: int, data: bytes, *, pause_s: float = 0
-) -> int:
-    headers = {
-        "Upload-Offset": str(offset),
-        "Content-Type": BODY_TYPE,
-        "Content-Length": str(len(data)),
-    }
-    async with http.patch(path, data=chunks(data, pause_s), headers=headers) as response:
-        return response.status
-
-
-async def offset_of(http: ClientSession, path: str) -> int:
-    async with http.head(path) as response:
-        assert response.status == 200
-        return int(response.headers["Upload-Offset"])
-
-
-async def make_bucket(http: ClientSession) -> None:
-    async with http.put("/v1/buckets/films") as response:
-        assert response.status in (200, 201)
 
 
 async def test_of_two_clients_at_once_one_wins_and_nothing_is_mixed(
     make_installation: Callable[[], Installation],
 ):
     installation, dice = make_installation(), random.Random(2)
-    with ExitStack() as stack:
+    async with AsyncExitStack() as stack:
         processes = [stack.enter_context(installation.serving()) for _ in range(2)]
-        clients = [await stack_session(stack, process) for process in processes]
+        clients = [
+            await stack.enter_async_context(
+                ClientSession(process.url, headers=TUS, timeout=ClientTimeout(total=60))
+            )
+            for process in processes
+        ]
         await make_bucket(clients[0])
         for number, size in enumerate((100, 3 * MIB, 6 * MIB, 20 * MIB) * 2):
             contents = [dice.randbytes(size) for _ in clients]
@@ -79,18 +47,6 @@ async def test_of_two_clients_at_once_one_wins_and_nothing_is_mixed(
             assert sorted(answers) == [204, 409], answers
             async with clients[0].get(f"/v1/buckets/films/objects/k{number}") as response:
                 assert await response.read() == contents[answers.index(204)]
-        for http in clients:
-            await http.close()
-
-
-async def stack_session(stack: ExitStack, process: Process) -> ClientSession:
-    return ClientSession(process.url, headers=TUS, timeout=ClientTimeout(total=60))
-
-
-def rss_bytes(process: Process) -> int:
-    status = Path(f"/proc/{process.popen.pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmRSS:"))
-    return int(line.split()[1]) * 1024
 
 
 @pytest.mark.minio
@@ -104,7 +60,7 @@ async def test_many_open_uploads_cost_little_memory(minio_stack: Stack, tmp_path
             await make_bucket(http)
             warm = await create(http, 9 * MIB, "warm")
             assert await patch(http, warm, 0, bytes(9 * MIB)) == 204
-            before = rss_bytes(process)
+            before = rss_bytes(process.popen.pid)
             connections = []
             for number in range(OPEN_UPLOADS):
                 path = await create(http, 30 * MIB, f"k{number}")
@@ -113,7 +69,7 @@ async def test_many_open_uploads_cost_little_memory(minio_stack: Stack, tmp_path
                 else:
                     connections.append(await stalled(process, path, bytes(64 << 10)))
             await asyncio.sleep(1)
-            grown = rss_bytes(process) - before
+            grown = rss_bytes(process.popen.pid) - before
             print(f"{OPEN_UPLOADS} open uploads cost {grown / MIB:.1f} MiB")
             for writer in connections:
                 writer.transport.abort()

@@ -76,26 +76,6 @@ def test_the_table_of_what_is_left_out_names_tests() -> None:
     assert all(callable(globals()[name]) and reason for name, reason in ONLY_ON_MONGO.items())
 
 
-@pytest.fixture(scope="module")
-def report() -> Iterator[Report]:
-    figures = Report()
-    yield figures
-    figures.write()
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with running_servers(tmp_path_factory.mktemp("faults")) as running:
-        yield running
-
-
-@pytest.fixture
-def world(servers: Servers, tmp_path: Path, report: Report, engine: str) -> Iterator[World]:
-    made = World(servers, tmp_path, report, engine)
-    yield made
-    made.installation.kill_all()
-
-
 async def test_f1_a_killed_service_loses_and_leaks_nothing(world: World) -> None:
     kills, in_flight = rounds(3), []
     by_state: Counter[str] = Counter()

@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,6 @@ from tests.faults.load import MIB, PART_BYTES
 from tests.faults.real_world import LONG, World, rounds
 from tests.faults.report import Report
 from tests.faults.resumed_upload import ResumedUpload
-from tests.faults.servers import Servers, running_servers
 
 ROOT = Path(__file__).parents[2]
 SIZE_BYTES = 300 * MIB if LONG else 40 * MIB
@@ -35,26 +33,9 @@ one whose note was on its way; and what waited in the sockets."""
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600 if LONG else 150)]
 
 
-@pytest.fixture(scope="module")
-def report() -> Iterator[Report]:
-    figures = Report()
-    yield figures
-    figures.write()
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    with running_servers(tmp_path_factory.mktemp("faults")) as running:
-        yield running
-
-
 @pytest.fixture(params=["mongo", "sqlite"])
-def world(
-    servers: Servers, tmp_path: Path, report: Report, request: pytest.FixtureRequest
-) -> Iterator[World]:
-    made = World(servers, tmp_path, report, request.param)
-    yield made
-    made.installation.kill_all()
+def engine(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 class Replicas:

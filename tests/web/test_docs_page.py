@@ -10,17 +10,9 @@ from playwright.async_api import async_playwright
 
 import service as service_package
 from service.web.page import FILES
+from tests.chromium import FLAGS
 from tests.web.conformance import DOCUMENT
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 CODE = {".py", ".pyc"}
 SHOWN = sum(len(item.keys() - {"head"}) for item in DOCUMENT["paths"].values())
 

@@ -16,19 +16,11 @@ from tempfile import TemporaryDirectory
 
 from playwright.sync_api import sync_playwright
 
+from tests.chromium import FLAGS
 from tests.e2e.tus_clients.job import Job, read_job
 
 SCRIPT = Path(__file__).with_name("uppy_page.js")
 PAGE = "<!doctype html><title>upload</title><input type=file><script src=page.js></script>"
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 class _Silent(SimpleHTTPRequestHandler):
